@@ -1,0 +1,1 @@
+"""Benchmarks: start-up, wake and the stream path, each beside what it is compared with."""

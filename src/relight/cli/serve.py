@@ -1,0 +1,110 @@
+"""`relight serve`: the front door, from the command line."""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from relight.cli.early import listen
+from relight.cli.output import config_option
+from relight.config.load import Loaded, load
+from relight.config.schema import LogFormat
+from relight.errors import UsageError
+
+if TYPE_CHECKING:
+    from relight.telemetry.sinks import Sink
+
+# The platform kills ten seconds after SIGTERM; what is not ended by then ends without a record.
+_SLACK_S: Final = 1.0
+
+
+@click.command()
+@config_option
+@click.option("--host", default=None, help="Address to listen on; wins over server.host.")
+@click.option("--port", "-p", type=click.IntRange(0, 65535), default=None, help="Port to listen on; wins over PORT.")
+@click.option("--public", is_flag=True, default=None, help="Serve other machines without a key.")
+@click.option("--pull", is_flag=True, default=None, help="Download missing weights at the first wake.")
+@click.option(
+    "--log-format", type=click.Choice([item.value for item in LogFormat]), default=None, help="How records are written."
+)
+@click.pass_obj
+def serve(  # noqa: PLR0913 - one parameter an option
+    bound: socket.socket | None,
+    config_file: str,
+    *,
+    host: str | None,
+    port: int | None,
+    public: bool | None,
+    pull: bool | None,
+    log_format: str | None,
+) -> None:
+    """Serve the models of a configuration. Nothing runs until somebody asks; idle engines go to sleep."""
+    flags = {
+        "server.host": host,
+        "server.port": port,
+        "server.public": public,
+        "weights.download": pull,
+        "log.format": log_format,
+    }
+    loaded = load(config_file, flags=flags)
+    server = loaded.config.server
+    sock = _socket(bound, server.host, server.port)
+    from relight.serve.compose import create_app
+    from relight.serve.run import run
+
+    app = create_app(loaded, sink=_sink(loaded))
+    _announce(loaded, sock)
+    run(app, sock, grace_s=server.grace, slack_s=_SLACK_S)
+
+
+def _socket(bound: socket.socket | None, host: str, port: int) -> socket.socket:
+    if bound is not None and _is_at(bound, host, port):
+        return bound
+    if bound is not None:
+        bound.close()
+    try:
+        return listen(host, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UsageError(
+                f"server.port: {port} is taken on {host}",
+                hint="stop what listens there, or choose another: relight serve --port 0",
+            ) from error
+        raise UsageError(
+            f"server.host: cannot listen on {host}:{port}: {error.strerror}", hint="check server.host and server.port"
+        ) from error
+
+
+def _is_at(bound: socket.socket, host: str, port: int) -> bool:
+    name = bound.getsockname()
+    wanted = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
+    return name[0] == wanted[0] and port in (0, name[1])
+
+
+def _sink(loaded: Loaded) -> Sink:
+    from relight.telemetry.sinks import JsonLines, TextLines, to_stdout
+
+    chosen = loaded.config.log.format
+    as_text = chosen is LogFormat.TEXT or (chosen is LogFormat.AUTO and sys.stdout.isatty())
+    return TextLines(to_stdout) if as_text else JsonLines(to_stdout)
+
+
+def _announce(loaded: Loaded, sock: socket.socket) -> None:
+    """Say where it is, with a line that works when pasted."""
+    host, port = sock.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared
+    base = f"http://{shown}:{port}"
+    model = loaded.config.default_model() or next(iter(loaded.config.models))
+    body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "Say hello."}]})
+    lines = [
+        f"{loaded.config.service.name} is listening; {', '.join(loaded.config.models)} asleep until somebody asks.",
+        f"  page  {base}/",
+        f"  try   curl -N {base}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
+        "  stop  Ctrl-C",
+    ]
+    print("\n".join(lines), file=sys.stderr, flush=True)

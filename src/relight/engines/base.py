@@ -1,0 +1,88 @@
+"""The seam between Relight and what runs a model. Knows processes and HTTP only by their descriptions, never by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine does by itself."""
+
+    paths: frozenset[str]
+    """The POST paths that it answers natively."""
+    snapshots: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One model as an engine is asked to run it."""
+
+    model: str
+    weights: Path | None
+    context: int
+    """Tokens per request; the engine reserves `context * parallel`."""
+    parallel: int
+    threads: int
+    args: tuple[str, ...]
+    socket: Path
+    """Unix socket on which the engine must listen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How to start an engine."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready_fd_flag: str | None = None
+    """Flag before the number of a descriptor on which it writes `{"event":"ready"}`; `None`: it must be probed."""
+    binds_itself: bool = False
+    """True when `argv` itself sees to it that the process dies with its parent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """Not there yet; `progress` from 0 to 1 where it is known."""
+
+    progress: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """It answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """It will never answer, and why."""
+
+    reason: str
+
+
+Probe = Loading | Ready | Broken
+
+
+class Engine(Protocol):
+    """One kind of engine."""
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls it."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it does by itself."""
+        ...
+
+    def command(self, spec: Spec) -> Command:
+        """The process that serves `spec`; raises `EngineFailed` when it cannot run on this machine."""
+        ...
+
+    async def probe(self, spec: Spec) -> Probe:
+        """Ask a started engine how far it is. Must return within a second, whatever the engine does."""
+        ...

@@ -1,0 +1,192 @@
+"""One HTTP/1.1 exchange with an engine over its Unix socket. Knows no dialect and no model.
+
+A connection serves one request and is closed: nothing can be stale, and closing it is how a generation is cancelled
+(engines stop when their client is gone). Connecting to a Unix socket costs some 50 µs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, cast
+
+import httptools
+
+from relight.errors import EngineCrashed, EngineFailed
+
+_HIGH_WATER: Final = 256 * 1024
+_LOW_WATER: Final = 64 * 1024
+_CONNECT_TIMEOUT_S: Final = 5.0
+_MAX_HEADERS: Final = 64 * 1024
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True)
+class Head:
+    """Status and headers (names in lower case) of an answer."""
+
+    status: int = 0
+    headers: Headers = field(default_factory=list)
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first header of that name."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class Exchange(asyncio.Protocol):
+    """One request and its answer. `head()`, then `chunks()`; `close()` at any time, more than once if need be."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._head = Head()
+        self._header_bytes = 0
+        self._chunks: deque[bytes] = deque()
+        self._buffered = 0
+        self._is_paused = False
+        self._is_head_done = False
+        self._is_complete = False
+        self._failure: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def head(self) -> Head:
+        """Wait for status and headers; raises `EngineCrashed` or `EngineFailed`."""
+        while not self._is_head_done:
+            self._raise_failure()
+            await self._wait()
+        return self._head
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives; what has piled up comes in one piece. Raises as `head` does."""
+        while True:
+            if self._chunks:
+                piece = b"".join(self._chunks) if len(self._chunks) > 1 else self._chunks[0]
+                self._chunks.clear()
+                self._buffered = 0
+                self._resume()
+                yield piece
+            elif self._is_complete:
+                return
+            else:
+                self._raise_failure()
+                await self._wait()
+
+    async def read(self, limit: int = 4 << 20) -> bytes:
+        """The whole body, cut at `limit` bytes."""
+        body = b""
+        async for chunk in self.chunks():
+            body += chunk
+            if len(body) >= limit:
+                break
+        return body
+
+    def close(self) -> None:
+        """Drop the connection; an answer still running is cancelled by it."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def closed(self) -> None:
+        """Wait until the socket is really gone."""
+        await self._closed
+
+    # --- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(EngineFailed(f"engine: answered what is not HTTP ({error})"))
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._is_complete and not self._ends_with_connection():
+            self._fail(EngineCrashed("engine: closed the connection before its answer was complete"))
+        self._is_complete = self._is_complete or self._failure is None
+        if not self._closed.done():
+            self._closed.set_result(None)
+        self._wake()
+
+    # --- httptools callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > _MAX_HEADERS:
+            self._fail(EngineFailed("engine: answered with more than 64 KiB of headers"))
+            self.close()
+        self._head.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._head.status = self._parser.get_status_code()
+        self._is_head_done = True
+        self._wake()
+
+    def on_body(self, body: bytes) -> None:
+        self._chunks.append(body)
+        self._buffered += len(body)
+        if self._buffered > _HIGH_WATER and not self._is_paused and self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        self._is_complete = True
+        self._wake()
+
+    # --- inside
+
+    def _ends_with_connection(self) -> bool:
+        framed = self._head.get(b"content-length") or self._head.get(b"transfer-encoding")
+        return self._is_head_done and framed is None
+
+    def _resume(self) -> None:
+        if self._is_paused and self._buffered < _LOW_WATER and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = self._failure or error
+        self._wake()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+
+async def exchange(
+    socket: Path, method: str, path: str, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b""
+) -> Exchange:
+    """Send one request and return its exchange, headers of the answer not yet read.
+
+    Adds `host`, `connection` and `content-length`. Raises `EngineCrashed` when nothing listens on the socket.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            transport, protocol = await loop.create_unix_connection(Exchange, str(socket))
+    except (OSError, TimeoutError) as error:
+        raise EngineCrashed(f"engine: nothing answers on its socket ({str(error) or 'timed out'})") from error
+    lines = [
+        f"{method} {path} HTTP/1.1\r\nhost: engine\r\nconnection: close\r\ncontent-length: {len(body)}\r\n".encode("latin-1")
+    ]
+    lines += [name + b": " + value + b"\r\n" for name, value in headers]
+    transport.write(b"".join(lines) + b"\r\n" + body)
+    return protocol

@@ -1,0 +1,75 @@
+"""llama.cpp's server out of the `xllamacpp` wheel, in a process of its own.
+
+Run by file name as `python -I -S llamacpp_child.py PARENT_PID SYS_PATH NAME=VALUE… --ready-fd N`: without `site` and
+with two folders on the path it starts some 20 ms sooner, and every wake pays for it. So: standard library only,
+nothing of Relight but the launcher beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+
+def main(argv: list[str]) -> None:
+    """Load the model and serve until SIGTERM."""
+    parent, path, *rest = argv
+    sys.path[:0] = path.split(os.pathsep)
+    from relight.engines.launch import die_with_parent
+
+    die_with_parent(int(parent))
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    ready_fd = int(rest[rest.index("--ready-fd") + 1])
+    settings = dict(item.split("=", 1) for item in rest[: rest.index("--ready-fd")])
+
+    import xllamacpp
+
+    try:
+        params = _params(xllamacpp, settings)
+    except (AttributeError, KeyError, ValueError) as error:
+        _tell(ready_fd, f'{{"event":"failed","reason":"engine setting {error}"}}'.replace("\n", " "))
+        os._exit(1)
+    server = xllamacpp.Server(params)  # returns when the model is loaded
+    _tell(ready_fd, '{"event":"ready"}')
+    while server:
+        signal.pause()
+
+
+def _params(xllamacpp: Any, settings: dict[str, str]) -> Any:
+    params = xllamacpp.CommonParams()
+    params.warmup = False  # a second or more for a token that nobody reads
+    params.fit_params = False  # sizes are configured; probing devices costs a second load
+    params.endpoint_slots = True
+    params.ui = False
+    params.n_gpu_layers = int(settings.pop("n_gpu_layers", params.n_gpu_layers))
+    params.model.path = settings.pop("model")
+    params.model_alias = {settings.pop("alias")}
+    params.hostnames = [settings.pop("socket")]
+    threads = int(settings.pop("threads"))
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    for name, text in settings.items():
+        setattr(params, name, _coerce(xllamacpp, getattr(params, name), name, text))
+    return params
+
+
+def _coerce(xllamacpp: Any, current: object, name: str, text: str) -> object:
+    if isinstance(current, bool):
+        return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+    if name.startswith("cache_type"):
+        return getattr(xllamacpp.ggml_type, f"GGML_TYPE_{text.upper()}")
+    if isinstance(current, int):
+        return int(text)
+    if isinstance(current, float):
+        return float(text)
+    return text
+
+
+def _tell(fd: int, line: str) -> None:
+    os.write(fd, line.encode() + b"\n")
+    os.close(fd)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,181 @@
+"""A started engine: its process, its last words, and when it answers. Knows no lifecycle: it does what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from relight.clock import Clock
+from relight.engines.base import Broken, Command, Engine, Ready, Spec
+from relight.errors import EngineFailed
+
+_LAST_LINES: Final = 40
+_LINES_IN_MESSAGE: Final = 5
+_PROBE_EVERY_S: Final = (0.01, 0.02, 0.05, 0.1)
+_LAUNCHER: Final = Path(__file__).with_name("launch.py")
+
+
+class EngineProcess:
+    """One engine process. Make it with `start`; end it with `stop`, which is safe to call more than once."""
+
+    def __init__(
+        self, engine: Engine, spec: Spec, process: asyncio.subprocess.Process, ready_fd: int | None, clock: Clock
+    ) -> None:
+        self.spec = spec
+        self._engine = engine
+        self._process = process
+        self._clock = clock
+        self._started_at = clock.now()
+        self._ready_fd = ready_fd
+        self._lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self._reader = asyncio.create_task(self._read_output())
+        self._is_stopping = False
+
+    @property
+    def pid(self) -> int:
+        """Process id, for those who want to look at it."""
+        return self._process.pid
+
+    @property
+    def socket(self) -> Path:
+        """Where it answers."""
+        return self.spec.socket
+
+    def last_lines(self) -> list[str]:
+        """What it wrote last, oldest first."""
+        return list(self._lines)
+
+    async def ready(self) -> None:
+        """Return when it answers; raises `EngineFailed` when it says that it will not, or ends first."""
+        news = asyncio.ensure_future(self._news())
+        ended = asyncio.ensure_future(self._process.wait())
+        try:
+            await asyncio.wait({news, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if news.done():
+                news.result()
+            else:
+                raise await self.failure()
+        finally:
+            for task in (news, ended):
+                task.cancel()
+            await asyncio.gather(news, ended, return_exceptions=True)
+
+    async def exited(self) -> EngineFailed:
+        """Wait for its end; the error says how it ended, in its own last words."""
+        await self._process.wait()
+        return await self.failure()
+
+    async def failure(self) -> EngineFailed:
+        """Describe an end that nobody asked for."""
+        code = await self._process.wait()
+        await asyncio.wait({self._reader}, timeout=0.5)
+        spent = self._clock.now() - self._started_at
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        words = " / ".join(list(self._lines)[-_LINES_IN_MESSAGE:]) or "it wrote nothing"
+        hint = "it may have run out of memory: use a smaller model, context or parallel" if code in (-9, 137) else None
+        return EngineFailed(f'model "{self.spec.model}": engine {how} after {spent:.1f} s; last lines: {words}', hint=hint)
+
+    async def stop(self, grace_s: float) -> None:
+        """SIGTERM, and SIGKILL when `grace_s` is over; returns when the process and its socket are gone."""
+        self._is_stopping = True
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._process.wait()
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.kill()
+                await self._process.wait()
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        self.spec.socket.unlink(missing_ok=True)
+
+    async def _news(self) -> None:
+        if self._ready_fd is None:
+            await self._probe_until_ready()
+        else:
+            await self._read_news(self._ready_fd)
+
+    async def _probe_until_ready(self) -> None:
+        attempt = 0
+        while True:
+            answer = await self._engine.probe(self.spec)
+            if isinstance(answer, Ready):
+                return
+            if isinstance(answer, Broken):
+                raise EngineFailed(f'model "{self.spec.model}": {answer.reason}')
+            await self._clock.sleep(_PROBE_EVERY_S[min(attempt // 20, len(_PROBE_EVERY_S) - 1)])
+            attempt += 1
+
+    async def _read_news(self, fd: int) -> None:
+        self._ready_fd = None
+        reader, transport = await _pipe_reader(fd)
+        try:
+            while line := await reader.readline():
+                event = msgspec.json.decode(line).get("event")
+                if event == "ready":
+                    return
+                if event == "failed":
+                    raise EngineFailed(f'model "{self.spec.model}": {msgspec.json.decode(line).get("reason")}')
+        finally:
+            transport.close()
+        raise await self.failure()
+
+    async def _read_output(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None  # noqa: S101 - asked for at the start
+        while chunk := await stream.read(1 << 16):
+            self._lines.extend(line for line in chunk.decode(errors="replace").splitlines() if line.strip())
+
+
+async def start(engine: Engine, spec: Spec, clock: Clock) -> EngineProcess:
+    """Start an engine; returns before it is ready. Raises `EngineFailed` when it cannot even be started."""
+    command = engine.command(spec)
+    spec.socket.unlink(missing_ok=True)
+    read_fd, write_fd = os.pipe() if command.ready_fd_flag else (None, None)
+    argv = _argv(command, write_fd)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            env={**os.environ, **command.env},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            pass_fds=() if write_fd is None else (write_fd,),
+            # Ctrl-C in a terminal reaches the whole group; the front door decides when its engines stop.
+            start_new_session=True,
+        )
+    except OSError as error:
+        if read_fd is not None:
+            os.close(read_fd)
+        raise EngineFailed(f'model "{spec.model}": engine {argv[0]} does not start: {error}') from error
+    finally:
+        if write_fd is not None:
+            os.close(write_fd)
+    return EngineProcess(engine, spec, process, read_fd, clock)
+
+
+def _argv(command: Command, ready_fd: int | None) -> list[str]:
+    argv = list(command.argv)
+    if command.ready_fd_flag and ready_fd is not None:
+        argv += [command.ready_fd_flag, str(ready_fd)]
+    if command.binds_itself:
+        return argv
+    return [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *argv]
+
+
+async def _pipe_reader(fd: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb", buffering=0))
+    return reader, transport

@@ -1,0 +1,242 @@
+"""The one error tree. Knows codes, HTTP statuses and exit codes; must not know how an error is rendered."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Category(StrEnum):
+    """The stable error category of an interaction record."""
+
+    INVALID_REQUEST = "invalid_request"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    RATE_LIMITED = "rate_limited"
+    OVER_BUDGET = "over_budget"
+    CONTEXT_OVERFLOW = "context_overflow"
+    QUEUE_FULL = "queue_full"
+    WAKE_TIMEOUT = "wake_timeout"
+    ENGINE_FAILED = "engine_failed"
+    ENGINE_CRASHED = "engine_crashed"
+    PROVIDER_UNAVAILABLE = "provider_unavailable"
+    PROVIDER_TIMEOUT = "provider_timeout"
+    PROVIDER_REJECTED = "provider_rejected"
+    CONTENT_FILTERED = "content_filtered"
+    CLIENT_GONE = "client_gone"
+    INTERNAL = "internal"
+
+
+class Source(StrEnum):
+    """Who failed."""
+
+    RELIGHT = "relight"
+    ENGINE = "engine"
+    PROVIDER = "provider"
+
+
+class ExitCode:
+    """Exit codes of the command line."""
+
+    OK = 0
+    FOUND = 1
+    USAGE = 2
+    CONFIG = 3
+    ENGINE = 4
+    NETWORK = 5
+    CLOUD = 6
+
+
+class RelightError(Exception):
+    """Root of every error that Relight raises on purpose.
+
+    `message` reads *where: what is wrong, got what*; `hint` says what to do; `retry_after_s` is in seconds.
+    """
+
+    code: ClassVar[str] = "internal"
+    category: ClassVar[Category] = Category.INTERNAL
+    http_status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = ExitCode.FOUND
+    source: Source = Source.RELIGHT
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+# --- before anything is served ---------------------------------------------------------------------------------
+
+
+class UsageError(RelightError):
+    """The command was called in a way that cannot work."""
+
+    code = "usage"
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(RelightError):
+    """The configuration names something that is not there, or a value that does not fit."""
+
+    code = "config"
+    exit_code = ExitCode.CONFIG
+
+
+class WeightsError(RelightError):
+    """Model weights are missing, incomplete or not what their checksum says."""
+
+    code = "weights"
+    category = Category.ENGINE_FAILED
+    http_status = 503
+    exit_code = ExitCode.ENGINE
+
+
+class NetworkError(RelightError):
+    """A remote machine did not answer as it should."""
+
+    code = "network"
+    exit_code = ExitCode.NETWORK
+
+
+# --- the request is at fault ------------------------------------------------------------------------------------
+
+
+class InvalidRequest(RelightError):
+    """The request cannot be served as it is."""
+
+    code = "invalid_request"
+    category = Category.INVALID_REQUEST
+    http_status = 400
+
+
+class ModelNotFound(InvalidRequest):
+    """No model of that name is configured."""
+
+    code = "model_not_found"
+    http_status = 404
+
+
+class PathNotFound(InvalidRequest):
+    """No route of that path."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The route exists, the method does not; `allow` lists those that do."""
+
+    code = "method_not_allowed"
+    http_status = 405
+
+    def __init__(self, message: str, *, allow: tuple[str, ...], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.allow = allow
+
+
+class BodyTooLarge(InvalidRequest):
+    """The request body is larger than the server takes."""
+
+    code = "request_too_large"
+    http_status = 413
+
+
+class NotSupported(InvalidRequest):
+    """What was asked for exists in the dialect, but not behind this model."""
+
+    code = "not_supported"
+    http_status = 501
+
+
+class ContextOverflow(InvalidRequest):
+    """The prompt does not fit the context; carries both numbers, in tokens (`None` where unknown)."""
+
+    code = "context_length_exceeded"
+    category = Category.CONTEXT_OVERFLOW
+
+    def __init__(self, message: str, *, prompt_tokens: int | None = None, context_tokens: int | None = None) -> None:
+        super().__init__(message, hint="shorten the prompt, or raise models.NAME.context")
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+
+
+class Unauthorized(RelightError):
+    """No key, or one that is not known."""
+
+    code = "unauthorized"
+    category = Category.UNAUTHORIZED
+    http_status = 401
+
+
+class Forbidden(RelightError):
+    """Known, but not allowed."""
+
+    code = "forbidden"
+    category = Category.FORBIDDEN
+    http_status = 403
+
+
+class ClientGone(RelightError):
+    """The client closed the connection before the answer was complete."""
+
+    code = "client_gone"
+    category = Category.CLIENT_GONE
+    http_status = 499
+
+
+# --- we, or the engine, are at fault ------------------------------------------------------------------------------
+
+
+class QueueFull(RelightError):
+    """As many requests wait as may wait."""
+
+    code = "queue_full"
+    category = Category.QUEUE_FULL
+    http_status = 503
+
+
+class WakeTimeout(RelightError):
+    """The engine was not awake when the request's patience ended; the wake goes on."""
+
+    code = "wake_timeout"
+    category = Category.WAKE_TIMEOUT
+    http_status = 503
+
+
+class Stopping(RelightError):
+    """The server is shutting down."""
+
+    code = "stopping"
+    category = Category.ENGINE_FAILED
+    http_status = 503
+
+
+class EngineFailed(RelightError):
+    """The engine could not be started, or answered what no engine should."""
+
+    code = "engine_failed"
+    category = Category.ENGINE_FAILED
+    http_status = 503
+    exit_code = ExitCode.ENGINE
+    source = Source.ENGINE
+
+
+class EngineCrashed(RelightError):
+    """The engine ended while it was answering."""
+
+    code = "engine_crashed"
+    category = Category.ENGINE_CRASHED
+    http_status = 502
+    exit_code = ExitCode.ENGINE
+    source = Source.ENGINE
+
+
+class EngineRejected(InvalidRequest):
+    """The engine refused the request; its own words are the message."""
+
+    code = "engine_rejected"
+    source = Source.ENGINE

@@ -1,0 +1,1 @@
+"""When an engine starts and stops: pure decisions, and the one owner of engine state."""

@@ -1,0 +1,276 @@
+"""The one owner of an engine's state: feeds events to the machine and carries out what it decides. Knows no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Protocol
+
+from relight.clock import Clock
+from relight.errors import EngineCrashed, EngineFailed, RelightError
+from relight.lifecycle import machine as m
+
+
+class Started(Protocol):
+    """A started engine."""
+
+    @property
+    def socket(self) -> Path:
+        """Where it answers."""
+        ...
+
+    async def ready(self) -> None:
+        """Return when it answers; raises `EngineFailed`."""
+        ...
+
+    async def exited(self) -> EngineFailed:
+        """Wait for its end."""
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """End it."""
+        ...
+
+
+class Observer(Protocol):
+    """Hears what happens to engines, and knows how long a wake takes."""
+
+    def expect(self, model: str) -> float:
+        """Seconds that the next wake should take."""
+        ...
+
+    def woke(self, model: str, seconds: float) -> None:
+        """A wake is complete."""
+        ...
+
+    def slept(self, model: str) -> None:
+        """The engine's process is gone because it was told to go."""
+        ...
+
+    def failed(self, model: str, failure: EngineFailed) -> None:
+        """The engine ended by itself, or never came up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What may be told about an engine without touching it. Times in seconds."""
+
+    state: m.State
+    eta_s: float
+    waking_for_s: float | None
+    running: int
+    waiting: int
+    last_error: str | None
+
+
+class Ticket:
+    """A place in front of one engine. Use it as a context manager: leaving gives the place back."""
+
+    __slots__ = ("_request", "_runner")
+
+    def __init__(self, runner: Runner, request: int) -> None:
+        self._runner = runner
+        self._request = request
+
+    def __enter__(self) -> Ticket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.give_back(self._request)
+
+    @property
+    def eta_s(self) -> float | None:
+        """Expected seconds until the engine is awake; `None` when nothing has to be waited for."""
+        return self._runner.eta_of(self._request)
+
+    async def engine(self) -> Path:
+        """The socket of the engine, once it is awake. Raises `QueueFull`, `WakeTimeout`, `EngineFailed` or `Stopping`."""
+        return await self._runner.engine_for(self._request)
+
+
+Launch = Callable[[], Awaitable[Started]]
+
+_AT_REST: Final = (m.State.ASLEEP, m.State.FAILED)
+
+
+class Runner:
+    """Owns the engine of one model: ask for a ticket, never peek."""
+
+    _STOP_GRACE_S = 3.0
+
+    def __init__(self, model: str, limits: m.Limits, launch: Launch, clock: Clock, observer: Observer) -> None:
+        self.model = model
+        self._limits = limits
+        self._launch = launch
+        self._clock = clock
+        self._observer = observer
+        self._machine = m.Machine(eta_s=observer.expect(model))
+        self._numbers = itertools.count()
+        self._waiters: dict[int, asyncio.Future[None]] = {}
+        self._engine: Started | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._timer: asyncio.Task[None] | None = None
+        self._asleep = asyncio.Event()
+        self._asleep.set()
+
+    def status(self) -> Status:
+        """The state as it is; asking changes nothing."""
+        now, it = self._clock.now(), self._machine
+        since = it.waking_since
+        return Status(
+            state=it.state,
+            eta_s=it.remaining_s(now),
+            waking_for_s=None if since is None else now - since,
+            running=len(it.running),
+            waiting=len(it.held),
+            last_error=it.failure.message if it.failure else None,
+        )
+
+    def ask(self) -> Ticket:
+        """Ask for the engine, and have it count as busy until the ticket is closed. Starts it when it sleeps."""
+        request = next(self._numbers)
+        self._waiters[request] = asyncio.get_running_loop().create_future()
+        ticket = Ticket(self, request)
+        self._apply(m.Requested(self._clock.now(), request))
+        return ticket
+
+    def wake(self) -> Status:
+        """Start the engine if it sleeps; returns at once."""
+        self._apply(m.WakeAsked(self._clock.now()))
+        return self.status()
+
+    def sleep(self) -> Status:
+        """Let running answers finish within the grace, then stop the engine; returns at once."""
+        self._apply(m.StopAsked(self._clock.now()))
+        return self.status()
+
+    async def stop(self) -> None:
+        """As `sleep`, and wait until the engine's process is gone. For the end of the server."""
+        self.sleep()
+        await self._asleep.wait()
+        if self._timer is not None:
+            self._timer.cancel()
+            await asyncio.gather(self._timer, return_exceptions=True)
+        if self._life is not None:
+            await asyncio.gather(self._life, return_exceptions=True)
+
+    # --- for tickets
+
+    def eta_of(self, request: int) -> float | None:
+        """See `Ticket.eta_s`."""
+        if self._waiters[request].done():
+            return None
+        return self._machine.remaining_s(self._clock.now())
+
+    async def engine_for(self, request: int) -> Path:
+        """See `Ticket.engine`."""
+        await self._waiters[request]
+        if self._engine is None:
+            raise EngineCrashed(f'model "{self.model}": engine ended before it could answer')
+        return self._engine.socket
+
+    def give_back(self, request: int) -> None:
+        """See `Ticket`."""
+        waiter = self._waiters.pop(request)
+        if waiter.done() and not waiter.cancelled():
+            waiter.exception()  # a refusal that nobody waited for is not news
+        self._apply(m.Finished(self._clock.now(), request))
+
+    # --- decisions become effects
+
+    def _apply(self, event: m.Event) -> None:
+        if self._machine.state in _AT_REST:
+            self._machine = replace(self._machine, eta_s=self._observer.expect(self.model))
+        self._machine, decisions = m.step(self._machine, event, self._limits)
+        for decision in decisions:
+            match decision:
+                case m.Admit(request):
+                    self._settle(request, None)
+                case m.Refuse(request, error):
+                    self._settle(request, error)
+                case m.Start(generation):
+                    self._begin(generation)
+                case m.Stop():
+                    self._end()
+                case m.SetTimer(at):
+                    self._set_timer(at)
+                case m.Hold() | m.Drain():
+                    pass
+        self._note_rest()
+
+    def _note_rest(self) -> None:
+        if self._machine.state in _AT_REST and self._life is None:
+            self._asleep.set()
+
+    def _settle(self, request: int, error: RelightError | None) -> None:
+        waiter = self._waiters.get(request)
+        if waiter is None or waiter.done():
+            return
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
+
+    def _begin(self, generation: int) -> None:
+        self._asleep.clear()
+        self._life = asyncio.create_task(self._live(generation, self._life), name=f"engine {self.model} #{generation}")
+
+    def _end(self) -> None:
+        if self._life is not None:
+            self._life.cancel()
+
+    def _set_timer(self, at: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if at is None else asyncio.create_task(self._tick_at(at))
+
+    async def _tick_at(self, at: float) -> None:
+        await self._clock.sleep(at - self._clock.now())
+        # This task is no longer the pending timer: what the tick decides must not cancel it half-way.
+        self._timer = None
+        self._apply(m.Tick(self._clock.now()))
+        if self._timer is None:
+            # A clock that woke us a hair too early decided nothing, and must be asked again.
+            self._set_timer(m.next_tick(self._machine))
+
+    async def _live(self, generation: int, before: asyncio.Task[None] | None) -> None:
+        """One engine from start to end. The one before must be gone first: its memory is what this one needs."""
+        failure: EngineFailed | None = None
+        try:
+            failure = await self._run(generation, before)
+        except RelightError as error:
+            failure = error if isinstance(error, EngineFailed) else EngineFailed(error.message, hint=error.hint)
+        except Exception as error:
+            failure = EngineFailed(f'model "{self.model}": engine could not be started: {error!r}')
+        finally:
+            self._engine = None
+            if self._life is asyncio.current_task():
+                self._life = None
+            if failure is None:
+                self._observer.slept(self.model)
+                self._note_rest()
+        self._observer.failed(self.model, failure)
+        self._apply(m.EngineExited(self._clock.now(), generation, failure))
+
+    async def _run(self, generation: int, before: asyncio.Task[None] | None) -> EngineFailed:
+        engine: Started | None = None
+        try:
+            if before is not None:
+                await asyncio.wait({before})
+            began = self._clock.now()
+            engine = await self._launch()
+            await engine.ready()
+            self._engine = engine
+            self._observer.woke(self.model, self._clock.now() - began)
+            self._apply(m.EngineReady(self._clock.now(), generation))
+            return await engine.exited()
+        finally:
+            self._engine = None
+            if before is not None and not before.done():
+                await asyncio.wait({before})
+            if engine is not None:
+                await engine.stop(self._STOP_GRACE_S)

@@ -1,0 +1,124 @@
+"""From a configuration to an app: one runner a model, each with the engine that its configuration names."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+from relight.clock import Clock, SystemClock
+from relight.config.load import Loaded, load
+from relight.config.schema import Model
+from relight.engines.base import Spec
+from relight.engines.cpu import available_cpus, engine_threads
+from relight.engines.kinds import engine_for
+from relight.engines.process import EngineProcess, start
+from relight.errors import EngineFailed, RelightError
+from relight.lifecycle.eta import WakeTimes
+from relight.lifecycle.machine import Limits
+from relight.lifecycle.runner import Launch, Runner
+from relight.serve.app import App
+from relight.serve.front import Front, Served
+from relight.telemetry.interaction import Origin
+from relight.telemetry.metrics import Metrics
+from relight.telemetry.sinks import JsonLines, Sink, to_stdout
+from relight.weights.wanted import locate, require
+
+
+def create_app(config: Loaded | str | Path, *, sink: Sink | None = None, clock: Clock | None = None) -> App:
+    """An ASGI app that serves what `config` (a loaded configuration, or the path of a file) describes.
+
+    Mount it into any ASGI application and forward the lifespan, or call `stop()` at the end: the engines are processes
+    that it owns. Records go to standard output as JSON lines unless a `sink` is given. Raises `ConfigError`.
+    """
+    loaded = config if isinstance(config, Loaded) else load(config)
+    house = _House(loaded, sink or JsonLines(to_stdout), clock or SystemClock())
+    models = {name: house.serve(name, model) for name, model in loaded.config.models.items()}
+    origin = Origin.from_environment(loaded.config.service.name)
+    return App(Front(loaded.config, models, house.sink, house.clock, origin, house.metrics))
+
+
+class _House:
+    """What the runners of one service share. It is also their observer."""
+
+    def __init__(self, loaded: Loaded, sink: Sink, clock: Clock) -> None:
+        self.sink, self.clock, self.metrics = sink, clock, Metrics()
+        self._loaded = loaded
+        self._weights_dir = loaded.folder / Path(loaded.config.weights.dir).expanduser()
+        self._times = WakeTimes(self._weights_dir / "wake-times.json")
+
+    @cached_property
+    def _sockets(self) -> tempfile.TemporaryDirectory[str]:
+        # Private to this user, short enough for a socket's path, removed with the last reference.
+        return tempfile.TemporaryDirectory(prefix="relight-", ignore_cleanup_errors=True)
+
+    def serve(self, name: str, model: Model) -> Served:
+        """One model behind the front door."""
+        limits = Limits(
+            queue_depth=model.queue_depth,
+            wake_timeout_s=model.wake_timeout,
+            idle_after_s=model.idle_after,
+            drain_grace_s=self._loaded.config.server.grace,
+            start_limit_s=max(600.0, 5 * model.wake_timeout),
+        )
+        engine = engine_for(model.engine)
+        runner = Runner(name, limits, self._launch(name, model), self.clock, self)
+        return Served(name, runner, engine.capabilities, model.context, engine.name)
+
+    # --- Observer
+
+    def expect(self, model: str) -> float:
+        """See `Observer.expect`."""
+        try:
+            weights = locate(model, self._loaded.config.models[model], self._loaded.folder, self._weights_dir)
+        except RelightError:
+            weights = None
+        return self._times.expect(model, weights)
+
+    def woke(self, model: str, seconds: float) -> None:
+        """See `Observer.woke`."""
+        self._times.add(model, seconds)
+        self.metrics.woke(model, seconds)
+        self.sink.note("INFO", f"{model} is awake after {seconds:.2f} s")
+
+    def slept(self, model: str) -> None:
+        """See `Observer.slept`."""
+        self.sink.note("INFO", f"{model} is asleep; its memory is free")
+
+    def failed(self, model: str, failure: EngineFailed) -> None:
+        """See `Observer.failed`."""
+        self.metrics.engine_failed(model)
+        self.sink.note("ERROR", str(failure))
+
+    # --- engines
+
+    def _launch(self, name: str, model: Model) -> Launch:
+        engine = engine_for(model.engine)
+
+        async def launch() -> EngineProcess:
+            spec = Spec(
+                model=name,
+                weights=await self._weights(name, model),
+                context=model.context,
+                parallel=model.parallel,
+                threads=model.threads or engine_threads(available_cpus()),
+                args=model.args,
+                socket=Path(self._sockets.name) / f"{list(self._loaded.config.models).index(name)}.sock",
+            )
+            return await start(engine, spec, self.clock)
+
+        return launch
+
+    async def _weights(self, name: str, model: Model) -> Path | None:
+        if not model.source:
+            return None
+        if self._loaded.config.weights.download:
+            await asyncio.to_thread(self._download(name, model))
+        return require(name, model, self._loaded.folder, self._weights_dir)
+
+    def _download(self, name: str, model: Model) -> Callable[[], object]:
+        from relight.weights.fetch import fetch, wanted
+
+        return lambda: fetch(wanted(name, model, self._loaded.folder, self._weights_dir))

@@ -1,0 +1,72 @@
+"""The few pieces of ASGI that every route uses: a request that is read once, and answers. Knows no model and no dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final
+
+import msgspec
+
+from relight.errors import BodyTooLarge, ClientGone
+from relight.values import format_bytes
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+JSON: Final = b"application/json"
+
+
+class Request:
+    """One HTTP request. `body()` reads it once and keeps the bytes."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope, self.receive, self.send = scope, receive, send
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.extra: Headers = []
+        """Headers that every answer to this request carries."""
+
+    @property
+    def remote(self) -> str:
+        """Address of the client, as far as the socket knows it."""
+        client = self.scope.get("client")
+        return client[0] if client else ""
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body; raises `BodyTooLarge` as soon as it is known to exceed `limit` bytes, `ClientGone` when cut off."""
+        declared = self.headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > limit:
+            raise _too_large(limit)
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone("client: left while it was sending its request")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > limit:
+                raise _too_large(limit)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+
+    async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send status and headers."""
+        await self.send({"type": "http.response.start", "status": status, "headers": [*headers, *self.extra]})
+
+    async def answer(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send a whole answer; a HEAD request gets everything but the body."""
+        await self.start(status, [*headers, (b"content-length", str(len(body)).encode())])
+        await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def json(self, status: int, value: object, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Send `value` as JSON."""
+        await self.answer(status, msgspec.json.encode(value), [(b"content-type", JSON), *headers])
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"request: the body is larger than {format_bytes(limit)}", hint="send less, or raise server.max_body")

@@ -1,0 +1,108 @@
+// Owns what is known of the engine: asks /status gently, wakes it once, counts an estimate down. Knows no messages.
+
+import { get, post } from "./stream.js";
+
+const WAKING_MS = 1000;
+const IDLE_MS = 10000;
+
+export class Lamp {
+  /** `changed(lamp)` is called whenever the words may read differently. */
+  constructor(changed) {
+    Object.assign(this, { changed, state: "unknown", model: "", service: "", error: "", eta: null, readyAt: null, span: null });
+    document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(this.poll) : this.look()));
+  }
+
+  /** Show this model from now on. */
+  choose(model) {
+    this.model = model;
+    this.readyAt = null;
+    return this.look();
+  }
+
+  /** Start the engine, as soon as somebody can see the page. */
+  async wake() {
+    if (document.hidden) {
+      document.addEventListener("visibilitychange", () => this.wake(), { once: true });
+      return;
+    }
+    const response = await post(`models/${encodeURIComponent(this.model)}/wake`, {}).catch(() => null);
+    const answer = response?.ok ? await response.json().catch(() => null) : null;
+    if (!answer) return;
+    this.set(answer.state, answer.eta_s);
+    this.again();
+  }
+
+  /** A waiting answer heard that the engine is `state`, with `left` seconds to go. */
+  hear(state, left) {
+    this.set(state, left);
+    this.again();
+  }
+
+  async look() {
+    if (document.hidden) return;
+    const status = await get("status");
+    const model = status?.models?.[this.model];
+    this.service = status?.service ?? this.service;
+    this.error = model?.last_error ?? "";
+    this.set(status ? (model?.state ?? "unknown") : "away", model?.eta_s);
+    this.again();
+  }
+
+  again() {
+    clearTimeout(this.poll);
+    if (!document.hidden) this.poll = setTimeout(() => this.look(), this.state === "waking" ? WAKING_MS : IDLE_MS);
+  }
+
+  set(state, eta) {
+    this.state = state;
+    this.eta = eta ?? null;
+    if (state !== "waking") this.readyAt = this.span = null;
+    else if (eta != null) this.expect(eta);
+    clearInterval(this.tick);
+    if (state === "waking") this.tick = setInterval(() => this.changed(this), 250);
+    this.changed(this);
+  }
+
+  expect(seconds) {
+    const at = performance.now() + seconds * 1000;
+    // Two clocks and the network disagree by a little: a count that jumps back and forth says less than a steady one.
+    if (this.readyAt !== null && Math.abs(at - this.readyAt) < 1000) return;
+    this.readyAt = at;
+    this.span = Math.max(this.span ?? 0, seconds);
+  }
+
+  /** Seconds until the engine should be awake; `null` when nobody knows. */
+  get left() {
+    return this.readyAt === null ? null : (this.readyAt - performance.now()) / 1000;
+  }
+
+  /** How far the wake has come, 0 to 1, from the estimate. */
+  get progress() {
+    if (this.state === "awake") return 1;
+    return this.span ? Math.min(0.96, Math.max(0.04, 1 - this.left / this.span)) : 0.04;
+  }
+
+  /** The state in words, such as "waking, about 4 s". */
+  get words() {
+    if (this.state === "waking") return this.left === null ? "waking" : this.left > 0 ? `waking, about ${seconds(this.left)}` : "waking, any moment";
+    return { asleep: "asleep", awake: "awake", draining: "finishing", failed: "failed", away: "no connection" }[this.state] ?? "";
+  }
+
+  /** A headline and a sentence for a page without messages. */
+  get welcome() {
+    const soon = this.eta === null ? "" : ` in about ${seconds(this.eta)}`;
+    switch (this.state) {
+      case "asleep": return ["The light is off.", `Your first message wakes the model${soon}.`];
+      case "waking": return ["Lighting up.", `${this.words[0].toUpperCase()}${this.words.slice(1)}. You can write already.`];
+      case "draining": return ["The light goes out.", "A message brings it back."];
+      case "failed": return ["It did not light.", this.error || "The engine did not start. A message tries again."];
+      case "away": return ["Nobody answers.", "This page cannot reach its server. It keeps trying."];
+      case "awake": return ["The light is on.", "Ask away."];
+      default: return ["", ""];
+    }
+  }
+}
+
+function seconds(value) {
+  return `${Math.max(1, Math.ceil(value))} s`;
+}

@@ -1,0 +1,120 @@
+// Asks for an answer and reads it as it comes. Knows the wire (HTTP, server-sent events, error envelopes), not the page.
+
+/** What went wrong, in the server's own words, and who failed: relight, engine, provider or network. */
+export class Failure extends Error {
+  constructor({ message, hint = "", source = "relight", code = "" }) {
+    super(message);
+    Object.assign(this, { hint, source, code });
+  }
+}
+
+/**
+ * Stream one answer. Yields `{open}`, `{note}`, `{thinking}`, `{text}`, `{finish}` and `{usage, timings}` as they come;
+ * throws `Failure`, or `AbortError` when `signal` says stop.
+ */
+export async function* ask(request, signal) {
+  const response = await post("v1/chat/completions", { ...request, stream: true, stream_options: { include_usage: true } }, signal);
+  if (!response.ok) throw await refusal(response);
+  yield { open: { wakeMs: number(response.headers.get("x-relight-wake-ms")), model: response.headers.get("x-relight-model") } };
+  let complete = false;
+  for await (const { comment, data } of events(response.body)) {
+    if (comment) yield { note: comment };
+    else if (data === "[DONE]") complete = true;
+    else if (data) for (const piece of read(data)) {
+      complete ||= "finish" in piece;
+      yield piece;
+    }
+  }
+  if (!complete) throw new Failure({ message: "The connection ended before the answer was complete.", source: "network" });
+}
+
+/** POST JSON; a server that cannot be reached becomes a `Failure` in words. */
+export async function post(path, body, signal) {
+  const headers = { "content-type": "application/json" };
+  try {
+    return await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+  } catch (error) {
+    throw error.name === "AbortError" ? error : unreachable();
+  }
+}
+
+/** GET JSON, or `null` when there is no usable answer. */
+export async function get(path) {
+  try {
+    const response = await fetch(path, { headers: { accept: "application/json" }, cache: "no-store" });
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+async function* events(body) {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  let data = [];
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      const lines = (rest + decoder.decode(value, { stream: !done })).split(/\r?\n/);
+      rest = done ? "" : lines.pop();
+      for (const line of lines) {
+        if (line.startsWith(":")) yield { comment: line.slice(1).trim() };
+        else if (line.startsWith("data:")) data.push(line.slice(5).replace(/^ /, ""));
+        else if (!line && data.length) {
+          yield { data: data.join("\n") };
+          data = [];
+        }
+      }
+      if (done) return;
+    }
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Failure({ message: "The connection broke while the answer came.", source: "network" });
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+function read(data) {
+  const chunk = parse(data);
+  if (chunk === null) throw new Failure({ message: "The answer contained something that is not JSON.", source: "engine" });
+  if (chunk.error) throw new Failure(envelope(chunk.error));
+  const pieces = [];
+  const choice = chunk.choices?.[0];
+  if (choice?.delta?.reasoning_content) pieces.push({ thinking: choice.delta.reasoning_content });
+  if (choice?.delta?.content) pieces.push({ text: choice.delta.content });
+  if (choice?.finish_reason) pieces.push({ finish: choice.finish_reason });
+  if (chunk.usage || chunk.timings) pieces.push({ usage: chunk.usage ?? null, timings: chunk.timings ?? null });
+  return pieces;
+}
+
+async function refusal(response) {
+  const error = parse(await response.text().catch(() => ""))?.error;
+  const wait = number(response.headers.get("retry-after"));
+  const failure = new Failure(envelope(error ?? { message: `The server answered ${response.status} ${response.statusText}`.trim() + "." }));
+  if (wait > 0) failure.hint ||= `try again in ${Math.ceil(wait)} s`;
+  return failure;
+}
+
+function envelope(error) {
+  if (typeof error === "string") return { message: error };
+  const { message, hint, source, code } = error;
+  return { message: String(message || "No reason was given."), hint: hint || "", source: source || "relight", code: String(code ?? "") };
+}
+
+function unreachable() {
+  return new Failure({ message: "The server does not answer.", hint: "check that it is running, then try again", source: "network" });
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function number(text) {
+  const value = Number.parseFloat(text ?? "");
+  return Number.isFinite(value) ? value : null;
+}

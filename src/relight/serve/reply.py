@@ -1,0 +1,165 @@
+"""One answer on its way out: headers once, chunks in order, heartbeats between events, an ending in every case.
+
+It owns the ASGI `send` of its request: nothing else may send, so that an event never lands inside another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import msgspec
+
+from relight.errors import ClientGone, MethodNotAllowed, RelightError
+from relight.serve.front import Front, timing_headers
+from relight.serve.http import JSON, Request
+from relight.telemetry.interaction import Interaction
+from relight.wire import sse
+from relight.wire.dialect import Dialect
+
+_EVENT_STREAM: Final = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Reply:
+    """The answer to one interaction."""
+
+    def __init__(self, front: Front, request: Request, it: Interaction, dialect: Dialect) -> None:
+        self._front = front
+        self._request = request
+        self._it = it
+        self._dialect = dialect
+        self._lock = asyncio.Lock()
+        self._boundary = sse.Boundary()
+        self._last_sent = self._last_event = front.clock.now()
+        self.is_started = False
+        self._is_ended = False
+
+    async def whole(self, status: int, body: bytes, content_type: bytes) -> None:
+        """Send a complete answer; the record is written before its last byte leaves."""
+        self._it.status = status
+        self._it.bytes_out = len(body)
+        self.is_started = True
+        headers = [(b"content-type", content_type), *timing_headers(self._it)]
+        self._front.close(self._it)
+        self._is_ended = True
+        await self._request.answer(status, body, headers)
+
+    async def begin(self) -> None:
+        """Open the stream, if it is not open."""
+        async with self._lock:
+            await self._begin()
+
+    async def comment(self, text: str) -> None:
+        """Say something that clients ignore."""
+        async with self._lock:
+            await self._begin()
+            await self._write(sse.comment(text))
+
+    async def chunk(self, data: bytes) -> None:
+        """Pass on a piece of the stream. Waits while the client is slower than the engine."""
+        async with self._lock:
+            await self._begin()
+            self._last_event = self._front.clock.now()
+            await self._write(data)
+
+    async def end(self) -> None:
+        """Close the stream: the record first, then the last byte."""
+        async with self._lock:
+            await self._begin()
+            await self._finish()
+
+    async def fail(self, error: RelightError) -> None:
+        """End with an error: as a response when nothing was sent yet, as an event in an open stream."""
+        self._front.refuse(self._it, error) if not self.is_started else self._it.fail(error)
+        if self._is_ended:
+            return
+        if isinstance(error, ClientGone):
+            self._it.status = error.http_status
+            self._front.close(self._it)
+            self._is_ended = True
+            return
+        if not self.is_started:
+            await self.whole_error(error)
+            return
+        async with self._lock:
+            if self._boundary.is_between_events:
+                await self._write(self._dialect.error_event(error))
+                await self._finish()
+            else:
+                # Half an event is out: whatever follows would be read as its rest. Closing the connection is honest.
+                self._front.close(self._it)
+                self._is_ended = True
+
+    async def whole_error(self, error: RelightError) -> None:
+        """An error as a complete response in the dialect's shape."""
+        self._request.extra += error_headers(error)
+        await self.whole(error.http_status, msgspec.json.encode(self._dialect.error_body(error)), JSON)
+
+    @asynccontextmanager
+    async def heartbeats(self, model: str) -> AsyncIterator[None]:
+        """While inside, no silence of the stream is longer than `server.heartbeat`."""
+        pulse = asyncio.create_task(self._pulse(model))
+        try:
+            yield
+        finally:
+            pulse.cancel()
+            with suppress(asyncio.CancelledError):
+                await pulse
+
+    async def _pulse(self, model: str) -> None:
+        clock, every = self._front.clock, float(self._front.config.server.heartbeat)
+        wait = every
+        while True:
+            await clock.sleep(wait)
+            silent = clock.now() - self._last_sent
+            if silent < every:
+                wait = every - silent
+                continue
+            wait = every
+            async with self._lock:
+                if self._is_ended:
+                    return
+                await self._begin()
+                if self._boundary.is_between_events:
+                    await self._write(self._sign_of_life(model))
+
+    def _sign_of_life(self, model: str) -> bytes:
+        now = self._front.clock.now()
+        if now - self._last_event < self._dialect.comments_only_s:
+            return sse.comment("still here")
+        self._last_event = now
+        return self._dialect.heartbeat(model, self._it.id)
+
+    async def _begin(self) -> None:
+        if self.is_started:
+            return
+        self.is_started = True
+        self._it.status = 200
+        await self._request.start(200, [*_EVENT_STREAM, *timing_headers(self._it)])
+
+    async def _write(self, data: bytes) -> None:
+        self._boundary.feed(data)
+        self._it.bytes_out += len(data)
+        self._last_sent = self._front.clock.now()
+        await self._request.send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _finish(self) -> None:
+        self._front.close(self._it)
+        self._is_ended = True
+        await self._request.send({"type": "http.response.body", "body": b""})
+
+
+def error_headers(error: RelightError) -> list[tuple[bytes, bytes]]:
+    """Headers that go with an error: when to come again, what is allowed."""
+    headers = []
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", str(max(1, round(error.retry_after_s + 0.5))).encode()))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(error.allow).encode()))
+    return headers

@@ -1,0 +1,1 @@
+"""The interaction record, where it goes, and the metrics drawn from it."""

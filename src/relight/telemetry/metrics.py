@@ -1,0 +1,119 @@
+"""Counts that `/metrics` shows. Counting is plain arithmetic; the Prometheus library is imported by the first scrape."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from relight.telemetry.interaction import Record
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Counts per bucket (upper bounds in seconds, the last one open) and their sum."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
+    total_s: float = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self.counts[bisect_left(BUCKETS_S, seconds)] += 1
+        self.total_s += seconds
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Buckets as Prometheus wants them: `(upper bound, count so far)`."""
+        bounds = [*(f"{bound:g}" for bound in BUCKETS_S), "+Inf"]
+        running, out = 0, []
+        for bound, number in zip(bounds, self.counts, strict=True):
+            running += number
+            out.append((bound, float(running)))
+        return out
+
+
+@dataclass(slots=True)
+class Metrics:
+    """Everything counted since the process started."""
+
+    requests: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
+    tokens: dict[tuple[str, str], int] = field(default_factory=dict)
+    first_token: dict[str, Histogram] = field(default_factory=dict)
+    wakes: dict[str, Histogram] = field(default_factory=dict)
+    engine_failures: dict[str, int] = field(default_factory=dict)
+
+    def count(self, record: Record) -> None:
+        """Add one closed interaction."""
+        it = record.interaction
+        key = (it.model, it.dialect, str(it.status), it.category.value if it.category else "")
+        self.requests[key] = self.requests.get(key, 0) + 1
+        for kind, number in (("prompt", it.prompt_tokens), ("cached", it.cached_tokens), ("completion", it.completion_tokens)):
+            if number:
+                self.tokens[it.model, kind] = self.tokens.get((it.model, kind), 0) + number
+        if it.first_token_s is not None:
+            self.first_token.setdefault(it.model, Histogram()).observe(it.first_token_s)
+
+    def woke(self, model: str, seconds: float) -> None:
+        """Add one completed wake."""
+        self.wakes.setdefault(model, Histogram()).observe(seconds)
+
+    def engine_failed(self, model: str) -> None:
+        """Add one engine that failed to start or died."""
+        self.engine_failures[model] = self.engine_failures.get(model, 0) + 1
+
+
+def exposition(metrics: Metrics, engines: dict[str, dict[str, Any]]) -> tuple[bytes, str]:
+    """The text of `/metrics` and its content type; `engines` maps a model to its state, running and waiting."""
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+    from prometheus_client.registry import Collector
+
+    class Snapshot(Collector):
+        def collect(self) -> Iterator[Metric]:
+            yield from _families(metrics, engines)
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Snapshot())
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def _families(metrics: Metrics, engines: dict[str, dict[str, Any]]) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    requests = CounterMetricFamily("relight_requests", "Interactions closed.", labels=["model", "dialect", "status", "error"])
+    for labels, number in metrics.requests.items():
+        requests.add_metric(list(labels), number)
+    yield requests
+
+    tokens = CounterMetricFamily("relight_tokens", "Tokens as the answers counted them.", labels=["model", "kind"])
+    for (model, kind), number in metrics.tokens.items():
+        tokens.add_metric([model, kind], number)
+    yield tokens
+
+    failures = CounterMetricFamily("relight_engine_failures", "Engines that failed to start or died.", labels=["model"])
+    for model, number in metrics.engine_failures.items():
+        failures.add_metric([model], number)
+    yield failures
+
+    for name, text, histograms in (
+        ("relight_first_token_seconds", "From admission to the first token.", metrics.first_token),
+        ("relight_wake_seconds", "From the start of an engine until it answers.", metrics.wakes),
+    ):
+        family = HistogramMetricFamily(name, text, labels=["model"])
+        for model, histogram in histograms.items():
+            family.add_metric([model], histogram.cumulative(), histogram.total_s)
+        yield family
+
+    state = GaugeMetricFamily("relight_engine_state", "1 for the state that the engine is in.", labels=["model", "state"])
+    running = GaugeMetricFamily("relight_requests_running", "Requests that the engine works on.", labels=["model"])
+    waiting = GaugeMetricFamily("relight_requests_waiting", "Requests that wait for a wake.", labels=["model"])
+    for model, facts in engines.items():
+        state.add_metric([model, str(facts["state"])], 1)
+        running.add_metric([model], facts["running"])
+        waiting.add_metric([model], facts["waiting"])
+    yield from (state, running, waiting)

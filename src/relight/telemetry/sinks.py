@@ -1,0 +1,130 @@
+"""Where records go: JSON lines as Cloud Logging reads them, or one readable line on a terminal. Opens no network."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from relight.errors import Category
+from relight.telemetry.interaction import Interaction, Phase, Record, Trace
+
+
+class Sink(Protocol):
+    """Takes every interaction twice: when it opens and when it is closed."""
+
+    def opened(self, interaction: Interaction) -> None:
+        """A request was admitted; a record that never follows marks a crash."""
+        ...
+
+    def closed(self, record: Record) -> None:
+        """The request ended, one way or another."""
+        ...
+
+    def note(self, severity: str, message: str, **fields: Any) -> None:
+        """Say something that belongs to no request (an engine woke, a folder is not writable)."""
+        ...
+
+
+class JsonLines:
+    """One object a line, in the form that Cloud Logging understands; each line is one write."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+
+    def opened(self, interaction: Interaction) -> None:
+        it = interaction
+        self._line("DEBUG", it.wall, f"opened {it.id}", {**_trace(it), "opened": {"id": it.id, "service": it.origin.service}})
+
+    def closed(self, record: Record) -> None:
+        it = record.interaction
+        request = {
+            "requestMethod": it.http.method,
+            "requestUrl": it.http.path,
+            "status": it.status,
+            "requestSize": str(it.bytes_in),
+            "responseSize": str(it.bytes_out),
+            "userAgent": it.http.user_agent,
+            "remoteIp": it.http.remote,
+            "latency": f"{record.total_s:.6f}s",
+        }
+        fields = {"httpRequest": request, **_trace(it), "interaction": record.fields()}
+        self._line(severity(it), it.wall, summary(record), fields)
+
+    def note(self, severity: str, message: str, **fields: Any) -> None:
+        self._line(severity, time.time(), message, fields)
+
+    def _line(self, severity: str, wall: float, message: str, fields: dict[str, Any]) -> None:
+        stamp = datetime.fromtimestamp(wall, UTC).isoformat().replace("+00:00", "Z")
+        self._write(msgspec.json.encode({"severity": severity, "time": stamp, "message": message, **fields}) + b"\n")
+
+
+class TextLines:
+    """One line an interaction, for a person at a terminal."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+
+    def opened(self, interaction: Interaction) -> None:
+        return
+
+    def closed(self, record: Record) -> None:
+        stamp = time.strftime("%H:%M:%S", time.localtime(record.interaction.wall))
+        self._write(f"{stamp}  {summary(record)}\n".encode())
+
+    def note(self, severity: str, message: str, **fields: Any) -> None:
+        mark = "" if severity in ("INFO", "DEBUG") else f"{severity.lower()}: "
+        self._write(f"{time.strftime('%H:%M:%S')}  {mark}{message}\n".encode())
+
+
+def to_stdout(data: bytes) -> None:
+    """Write a whole line to standard output at once, unbuffered: nothing is lost when the process is killed."""
+    fd = sys.stdout.fileno()
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def severity(interaction: Interaction) -> str:
+    """Cloud Logging's severity: errors are ours or the engine's; what a client did wrong is a warning."""
+    if interaction.category is None:
+        return "INFO"
+    if interaction.category in (Category.CLIENT_GONE, Category.INVALID_REQUEST, Category.CONTEXT_OVERFLOW):
+        return "WARNING" if interaction.category is not Category.CLIENT_GONE else "INFO"
+    return "ERROR" if interaction.status >= 500 or interaction.status == 200 else "WARNING"
+
+
+def summary(record: Record) -> str:
+    """`200 chat smol  31+8 tokens  wake 0.71 s  first token 0.92 s  total 1.03 s`, with the error when there is one."""
+    it = record.interaction
+    parts = [f"{it.status} {it.dialect or it.http.method} {it.model or it.http.path}"]
+    if it.prompt_tokens is not None:
+        cached = f" ({it.cached_tokens} cached)" if it.cached_tokens else ""
+        parts.append(f"{it.prompt_tokens}+{it.completion_tokens or 0} tokens{cached}")
+    if record.phases.get(Phase.WAKE, 0.0) >= 0.001:
+        parts.append(f"wake {record.phases[Phase.WAKE]:.2f} s")
+    if it.first_token_s is not None:
+        parts.append(f"first token {it.first_token_s:.2f} s")
+    parts.append(f"total {record.total_s:.2f} s")
+    if it.category is not None:
+        parts.append(f"{it.category}: {it.error}")
+    return "  ".join(parts)
+
+
+def _trace(interaction: Interaction) -> dict[str, Any]:
+    trace: Trace | None = interaction.trace
+    if trace is None:
+        return {}
+    project = interaction.origin.project
+    fields: dict[str, Any] = {
+        "logging.googleapis.com/trace": f"projects/{project}/traces/{trace.trace_id}" if project else trace.trace_id,
+        "logging.googleapis.com/trace_sampled": trace.sampled,
+    }
+    if trace.span_id:
+        fields["logging.googleapis.com/spanId"] = trace.span_id
+    return fields

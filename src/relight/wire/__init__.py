@@ -1,0 +1,1 @@
+"""Shapes, stream events, keep-alives and error envelopes per dialect; no I/O."""

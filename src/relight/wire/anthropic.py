@@ -1,0 +1,74 @@
+"""The Anthropic dialect: messages and token counts. No I/O."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from relight.errors import Category, ContextOverflow, RelightError
+from relight.wire import sse
+from relight.wire.dialect import Usage, count, envelope
+
+_TYPES: Final = {
+    Category.UNAUTHORIZED: "authentication_error",
+    Category.FORBIDDEN: "permission_error",
+    Category.RATE_LIMITED: "rate_limit_error",
+    Category.OVER_BUDGET: "rate_limit_error",
+    Category.QUEUE_FULL: "overloaded_error",
+    Category.WAKE_TIMEOUT: "overloaded_error",
+}
+
+
+class Messages:
+    """`/v1/messages` and `/v1/messages/count_tokens`."""
+
+    name = "messages"
+    comments_only_s = 0.0
+    interesting = (b'"usage"', b'"stop_reason"', b'"error"')
+
+    def error_body(self, error: RelightError) -> dict[str, Any]:
+        return {"type": "error", "error": {**envelope(error), "type": _type(error), "message": _message(error)}}
+
+    def error_event(self, error: RelightError) -> bytes:
+        return sse.event(self.error_body(error), name="error")
+
+    def heartbeat(self, model: str, answer_id: str) -> bytes:
+        return sse.event({"type": "ping"}, name="ping")
+
+    def read(self, payload: dict[str, Any], usage: Usage) -> None:
+        message = payload.get("message") if payload.get("type") == "message_start" else payload
+        if not isinstance(message, dict):
+            return
+        if isinstance(tokens := message.get("usage"), dict):
+            if (fresh := count(tokens.get("input_tokens"))) is not None:
+                cached = count(tokens.get("cache_read_input_tokens"))
+                usage.prompt, usage.cached = fresh + (cached or 0), cached
+            usage.completion = count(tokens.get("output_tokens"))
+        elif "input_tokens" in message:
+            usage.prompt = count(message["input_tokens"])
+        stop = message.get("stop_reason")
+        if stop is None and isinstance(delta := message.get("delta"), dict):
+            stop = delta.get("stop_reason")
+        usage.finish = str(stop) if stop else usage.finish
+        if isinstance(error := payload.get("error"), dict):
+            usage.error = str(error.get("message", "unknown error"))
+
+    def text(self, payload: dict[str, Any]) -> str:
+        if isinstance(delta := payload.get("delta"), dict):
+            return str(delta.get("text", ""))
+        blocks = payload.get("content") or ()
+        return "".join(str(block.get("text", "")) for block in blocks if isinstance(block, dict))
+
+
+def _message(error: RelightError) -> str:
+    if isinstance(error, ContextOverflow) and error.prompt_tokens is not None:
+        return f"prompt is too long: {error.prompt_tokens} tokens > {error.context_tokens} maximum"
+    return error.message
+
+
+def _type(error: RelightError) -> str:
+    if error.category in _TYPES:
+        return _TYPES[error.category]
+    by_status = {404: "not_found_error", 413: "request_too_large"}
+    if error.http_status < 500:
+        return by_status.get(error.http_status, "invalid_request_error")
+    return "overloaded_error" if error.http_status == 503 else "api_error"

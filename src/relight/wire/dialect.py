@@ -1,0 +1,134 @@
+"""The seam between the front door and a dialect: how errors look, what counts as life, where usage stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from relight.errors import RelightError
+from relight.wire import sse
+
+
+@dataclass(slots=True)
+class Usage:
+    """What an answer said about itself; token counts are `None` where it said nothing."""
+
+    prompt: int | None = None
+    cached: int | None = None
+    completion: int | None = None
+    finish: str | None = None
+    error: str | None = None
+
+
+class Dialect(Protocol):
+    """One way of speaking to a model over HTTP."""
+
+    @property
+    def name(self) -> str:
+        """What the record calls it."""
+        ...
+
+    @property
+    def comments_only_s(self) -> float:
+        """Silence, in seconds, up to which comments are the only heartbeat (0: data events from the start)."""
+        ...
+
+    @property
+    def interesting(self) -> tuple[bytes, ...]:
+        """Byte strings of which one stands in every event that `read` wants to see."""
+        ...
+
+    def error_body(self, error: RelightError) -> dict[str, Any]:
+        """The JSON body of an error response."""
+        ...
+
+    def error_event(self, error: RelightError) -> bytes:
+        """The event, or events, that end a stream that failed."""
+        ...
+
+    def heartbeat(self, model: str, answer_id: str) -> bytes:
+        """An event that clients count as life and that changes nothing."""
+        ...
+
+    def read(self, payload: dict[str, Any], usage: Usage) -> None:
+        """Take usage and finish reason out of a whole answer or one event of a stream."""
+        ...
+
+    def text(self, payload: dict[str, Any]) -> str:
+        """The words of the answer in a whole answer or one event of a stream; empty when there are none."""
+        ...
+
+
+class Tap:
+    """Reads usage and finish reason from the bytes that pass; never changes or delays them.
+
+    Only events that can carry them are decoded. With `keep_text` every event is, and the words are collected.
+    """
+
+    __slots__ = ("_body", "_dialect", "_events", "_keep_text", "_words", "first_event_seen", "usage")
+
+    _MAX_BODY = 4 << 20
+
+    def __init__(self, dialect: Dialect, *, stream: bool, keep_text: bool = False) -> None:
+        self._dialect = dialect
+        self._events = sse.Events() if stream else None
+        self._keep_text = keep_text
+        self._body: list[bytes] = []
+        self._words: list[str] = []
+        self.usage = Usage()
+        self.first_event_seen = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Look at the next bytes of the answer."""
+        if self._events is None:
+            self.first_event_seen = True
+            self._body.append(chunk)
+            return
+        events = self._events.feed(chunk)
+        if not self.first_event_seen and events:
+            self.first_event_seen = events.startswith(b"data:") or b"\ndata:" in events
+        if self._keep_text or self._is_interesting(events):
+            for payload in sse.payloads(events):
+                if self._keep_text or self._is_interesting(payload):
+                    self._read(payload)
+
+    def finish(self) -> Usage:
+        """The usage, once the last byte has passed."""
+        if self._body and sum(map(len, self._body)) <= self._MAX_BODY:
+            self._read(b"".join(self._body))
+        self._body = []
+        return self.usage
+
+    @property
+    def text(self) -> str:
+        """What was answered, when it was to be kept."""
+        return "".join(self._words)
+
+    def _is_interesting(self, data: bytes) -> bool:
+        return any(mark in data for mark in self._dialect.interesting)
+
+    def _read(self, payload: bytes) -> None:
+        try:
+            value = msgspec.json.decode(payload)
+        except msgspec.DecodeError:
+            return
+        if not isinstance(value, dict):
+            return
+        self._dialect.read(value, self.usage)
+        if self._keep_text:
+            self._words.append(self._dialect.text(value))
+
+
+def envelope(error: RelightError) -> dict[str, Any]:
+    """What every dialect's error carries beside its own fields."""
+    fields: dict[str, Any] = {"code": error.code, "message": error.message, "source": error.source.value}
+    if error.hint:
+        fields["hint"] = error.hint
+    return fields
+
+
+def count(value: object) -> int | None:
+    """`value` if it is a token count."""
+    return value if isinstance(value, int) else None

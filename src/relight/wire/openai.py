@@ -1,0 +1,144 @@
+"""The OpenAI dialect: chat, completions, embeddings and responses. No I/O."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from relight.errors import Category, ContextOverflow, RelightError
+from relight.wire import sse
+from relight.wire.dialect import Usage, count, envelope
+
+_TYPES: Final = {
+    Category.INVALID_REQUEST: "invalid_request_error",
+    Category.CONTEXT_OVERFLOW: "invalid_request_error",
+    Category.UNAUTHORIZED: "authentication_error",
+    Category.FORBIDDEN: "permission_error",
+    Category.RATE_LIMITED: "rate_limit_error",
+    Category.OVER_BUDGET: "insufficient_quota",
+}
+_FINISH: Final = (b'"finish_reason":"', b'"finish_reason": "')
+_COMMON: Final = (b'"usage"', b'"error"')
+
+
+class Chat:
+    """`/v1/chat/completions`, `/v1/completions` and `/v1/embeddings`."""
+
+    comments_only_s = 0.0
+    interesting = (*_COMMON, b'"timings"', *_FINISH)
+
+    def __init__(self, name: str = "chat", chunk_object: str = "chat.completion.chunk") -> None:
+        self.name = name
+        self._object = chunk_object
+
+    def error_body(self, error: RelightError) -> dict[str, Any]:
+        return error_body(error)
+
+    def error_event(self, error: RelightError) -> bytes:
+        return sse.event(error_body(error)) + b"data: [DONE]\n\n"
+
+    def heartbeat(self, model: str, answer_id: str) -> bytes:
+        return sse.event(
+            {"id": f"chatcmpl-{answer_id}", "object": self._object, "created": int(time.time()), "model": model, "choices": []}
+        )
+
+    def read(self, payload: dict[str, Any], usage: Usage) -> None:
+        if isinstance(tokens := payload.get("usage"), dict):
+            usage.prompt = count(tokens.get("prompt_tokens"))
+            usage.completion = count(tokens.get("completion_tokens"))
+            usage.cached = _cached(tokens.get("prompt_tokens_details"))
+        elif isinstance(timings := payload.get("timings"), dict):
+            # Without include_usage a llama.cpp stream still closes with its timings.
+            fresh, cached = count(timings.get("prompt_n")), count(timings.get("cache_n"))
+            usage.prompt = None if fresh is None else fresh + (cached or 0)
+            usage.cached = cached
+            usage.completion = count(timings.get("predicted_n"))
+        for choice in payload.get("choices") or ():
+            if isinstance(choice, dict) and choice.get("finish_reason"):
+                usage.finish = str(choice["finish_reason"])
+        usage.error = _error_text(payload) or usage.error
+
+    def text(self, payload: dict[str, Any]) -> str:
+        words = []
+        for choice in payload.get("choices") or ():
+            said = choice.get("delta") or choice.get("message") or choice
+            words.append(said.get("content") or said.get("text") or "")
+        return "".join(word for word in words if isinstance(word, str))
+
+
+class Responses:
+    """`/v1/responses`."""
+
+    name = "responses"
+    # The official client's stream helper wants `response.created` before anything else, so early heartbeats are
+    # comments; Codex counts only data events but waits 300 s for one.
+    comments_only_s = 100.0
+    interesting = (b'"usage"', b"response.failed", b"response.incomplete", b'"error"')
+
+    def error_body(self, error: RelightError) -> dict[str, Any]:
+        return error_body(error)
+
+    def error_event(self, error: RelightError) -> bytes:
+        failure = {
+            "type": "response.failed",
+            "response": {
+                "id": "resp_failed",
+                "object": "response",
+                "created_at": int(time.time()),
+                "status": "failed",
+                "output": [],
+                "error": envelope(error),
+            },
+        }
+        return sse.event(failure, name="response.failed")
+
+    def heartbeat(self, model: str, answer_id: str) -> bytes:
+        return sse.event({"type": "keepalive"}, name="keepalive")
+
+    def read(self, payload: dict[str, Any], usage: Usage) -> None:
+        response = payload.get("response", payload)
+        if not isinstance(response, dict):
+            return
+        if isinstance(tokens := response.get("usage"), dict):
+            usage.prompt = count(tokens.get("input_tokens"))
+            usage.completion = count(tokens.get("output_tokens"))
+            usage.cached = _cached(tokens.get("input_tokens_details"))
+        if response.get("status") in ("completed", "incomplete", "failed"):
+            usage.finish = str(response["status"])
+        usage.error = _error_text(response) or usage.error
+
+    def text(self, payload: dict[str, Any]) -> str:
+        if payload.get("type") == "response.output_text.delta":
+            return str(payload.get("delta", ""))
+        parts = [part for item in payload.get("output") or () for part in item.get("content") or ()]
+        return "".join(str(part.get("text", "")) for part in parts)
+
+
+def error_body(error: RelightError) -> dict[str, Any]:
+    """The envelope that OpenAI's clients expect, with `param` always there as they expect it."""
+    return {"error": {**envelope(error), "message": _message(error), "type": _type(error), "param": None}}
+
+
+def _message(error: RelightError) -> str:
+    # Agents recognise an overflow by this very sentence and shorten their history; any other wording they show raw.
+    if isinstance(error, ContextOverflow) and error.prompt_tokens is not None:
+        return (
+            f"This model's maximum context length is {error.context_tokens} tokens. However, your messages resulted in "
+            f"{error.prompt_tokens} tokens. Please reduce the length of the messages."
+        )
+    return error.message
+
+
+def _type(error: RelightError) -> str:
+    return _TYPES.get(error.category, "server_error")
+
+
+def _cached(details: object) -> int | None:
+    return count(details.get("cached_tokens")) if isinstance(details, dict) else None
+
+
+def _error_text(payload: dict[str, Any]) -> str | None:
+    error = payload.get("error")
+    if isinstance(error, dict):
+        return str(error.get("message", "unknown error"))
+    return None

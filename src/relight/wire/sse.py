@@ -1,0 +1,63 @@
+"""Server-sent events as bytes: framing, and where one event ends. Knows no dialect."""
+
+from __future__ import annotations
+
+import msgspec
+
+_MAX_TAIL = 1 << 20
+
+
+def event(data: object, *, name: str | None = None) -> bytes:
+    """One event: `data` as compact JSON, with an `event:` line when it has a name."""
+    head = f"event: {name}\n".encode() if name else b""
+    return head + b"data: " + msgspec.json.encode(data) + b"\n\n"
+
+
+def comment(text: str) -> bytes:
+    """A comment: proxies count it as life, some clients do not."""
+    return b": " + text.replace("\n", " ").encode() + b"\n\n"
+
+
+class Boundary:
+    """Follows a byte stream and says whether it stands between two events, where another event may be put in."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = b"\n\n"
+
+    def feed(self, chunk: bytes) -> None:
+        """Note the end of what was sent."""
+        self._last = (self._last + chunk[-4:])[-4:]
+
+    @property
+    def is_between_events(self) -> bool:
+        """True at the start, and after a blank line."""
+        return self._last.endswith((b"\n\n", b"\r\n\r\n"))
+
+
+class Events:
+    """Cuts a byte stream into whole events without holding any byte back from whoever forwards it.
+
+    What is kept is the unfinished tail of one event, at most 1 MiB; a longer event is let go unread.
+    """
+
+    __slots__ = ("_tail",)
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes; return the whole events that they complete, still as bytes."""
+        buffered = self._tail + chunk if self._tail else chunk
+        end = buffered.rfind(b"\n\n")
+        if end < 0:
+            self._tail = buffered if len(buffered) <= _MAX_TAIL else b""
+            return b""
+        self._tail = buffered[end + 2 :]
+        return buffered[: end + 2]
+
+
+def payloads(events: bytes) -> list[bytes]:
+    """The `data:` payloads of whole events, in order."""
+    return [line[5:].strip() for line in events.splitlines() if line.startswith(b"data:")]

@@ -1,0 +1,594 @@
+"""The chat page: its files, and what a person sees in a real browser.
+
+Tests that take `base_url` say nothing about who serves: set RELIGHT_PAGE_URL to run them against a server that is up.
+Those that take `site` move the stand-in's engine by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relight.serve import pages
+from tests.serve.stand_in import StandIn, running
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+SCREENS = {"desktop": (1280, 800), "phone": (375, 740)}
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+# --- files ------------------------------------------------------------------------------------------------------
+
+
+def test_all_files_together_stay_small() -> None:
+    assets = [pages.page(), *(pages.asset(name) for name in pages.ASSETS)]
+
+    assert sum(len(asset.body) for asset in assets if asset) < 40_000
+
+
+def test_page_refers_only_to_assets_that_exist() -> None:
+    referred = re.findall(rb'(?:src|href)="assets/([^"]+)"', pages.page().body)
+
+    assert {name.decode() for name in referred} == set(pages.ASSETS)
+
+
+def test_page_holds_nothing_inline_that_the_policy_forbids() -> None:
+    document = pages.page().body
+
+    assert not re.search(rb"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", document)
+
+
+def test_scripts_never_parse_html() -> None:
+    sources = b"".join(asset.body for name in pages.ASSETS if (asset := pages.asset(name)))
+
+    assert not re.search(rb"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", sources)
+
+
+def test_unknown_asset_is_not_looked_for() -> None:
+    assert pages.asset("../app.py") is None
+    assert pages.asset("__init__.py") is None
+
+
+def test_asset_has_type_and_quoted_tag_of_its_content() -> None:
+    style, script = pages.asset("chat.css"), pages.asset("chat.js")
+
+    assert style is not None
+    assert script is not None
+    assert style.content_type == "text/css; charset=utf-8"
+    assert re.fullmatch(r'"[0-9a-f]{20}"', style.etag)
+    assert style.etag != script.etag
+
+
+# --- browser ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Watch:
+    """What the browser complained about, and where it went."""
+
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def site() -> Iterator[StandIn]:
+    with running(StandIn()) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def sleeper() -> Iterator[StandIn]:
+    with running(StandIn(asleep=True)) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def base_url() -> Iterator[str]:
+    if url := os.environ.get("RELIGHT_PAGE_URL"):
+        yield url.rstrip("/")
+        return
+    with running(StandIn()) as stand_in:
+        yield stand_in.url
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def page(browser: Browser, watch: Watch) -> Iterator[Page]:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    yield _watched(context.new_page(), watch)
+    context.close()
+
+
+def _watched(page: Page, watch: Watch) -> Page:
+    page.set_default_timeout(15_000)
+    page.on("console", lambda message: watch.complaints.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: watch.complaints.append(str(error)))
+    page.on("request", lambda request: watch.requests.append(request.url))
+    return page
+
+
+def _send(page: Page, text: str) -> None:
+    page.get_by_label("Message", exact=True).fill(text)
+    page.keyboard.press("Enter")
+
+
+def _finished(page: Page, number: int = 1) -> None:
+    from playwright.sync_api import expect
+
+    expect(page.locator(".turn.assistant[aria-busy=false]")).to_have_count(number, timeout=60_000)
+
+
+def _answer(page: Page) -> str:
+    return page.locator(".turn.assistant .text").last.inner_text()
+
+
+@pytest.mark.real
+def test_message_sent_is_answered_with_figures(page: Page, base_url: str) -> None:
+    page.goto(base_url)
+
+    _send(page, "Hello there")
+    _finished(page)
+
+    assert _answer(page)
+    assert re.search(r"\d+ tokens .*first token after [\d.]+ m?s", page.locator(".stats").inner_text())
+    assert page.locator(".turn.user .text").inner_text() == "Hello there"
+
+
+@pytest.mark.real
+def test_second_message_carries_the_whole_conversation(page: Page, site: StandIn) -> None:
+    page.goto(site.url)
+
+    _send(page, "one")
+    _finished(page)
+    _send(page, "two")
+    _finished(page, 2)
+
+    first, second = site.sent("/v1/chat/completions")
+    assert first["stream"]
+    assert first["stream_options"] == {"include_usage": True}
+    assert [(message["role"], message["content"].strip()) for message in second["messages"]] == [
+        ("user", "one"),
+        ("assistant", "You said: one"),
+        ("user", "two"),
+    ]
+
+
+@pytest.mark.real
+def test_page_and_title_carry_the_name_of_the_service(page: Page, site: StandIn) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(site.url)
+
+    expect(page).to_have_title("portfolio")
+    expect(page.get_by_role("heading", level=1)).to_have_text("portfolio")
+
+
+@pytest.mark.real
+def test_opened_page_wakes_the_model_once(page: Page, sleeper: StandIn) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(sleeper.url)
+    expect(page.locator("#state")).to_have_text(re.compile("^waking, about [1-4] s$"))
+    sleeper.awaken()
+    expect(page.locator("#state")).to_have_text("awake")
+
+    assert len(sleeper.sent("/models/smol/wake")) == 1
+
+
+@pytest.mark.real
+def test_page_nobody_sees_neither_wakes_nor_asks(page: Page, sleeper: StandIn) -> None:
+    from playwright.sync_api import expect
+
+    page.add_init_script("window.unseen = true; Object.defineProperty(document, 'hidden', { get: () => window.unseen })")
+    page.goto(sleeper.url)
+    expect(page.locator("#model option")).to_have_count(1)
+    page.wait_for_load_state("networkidle")
+
+    assert {path for _, path, _, _ in sleeper.requests} & {"/status", "/models/smol/wake"} == set()
+
+    page.evaluate("window.unseen = false; document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#state")).to_have_text(re.compile("^waking"))
+    assert len(sleeper.sent("/models/smol/wake")) == 1
+
+
+@pytest.mark.real
+def test_engine_that_failed_is_told_with_its_reason(page: Page, site: StandIn) -> None:
+    from playwright.sync_api import expect
+
+    site.states["smol"] = "failed"
+    page.goto(site.url)
+
+    expect(page.locator("#state")).to_have_text("failed")
+    expect(page.locator("#lead")).to_have_text("weights are not there")
+
+
+@pytest.mark.real
+def test_waiting_answer_says_how_long_and_counts_down(page: Page, sleeper: StandIn) -> None:
+    from playwright.sync_api import expect
+
+    sleeper.eta_s, sleeper.note = 2.5, "waking smol, about 2.5s left"
+    page.goto(sleeper.url)
+    _send(page, "Hello")
+    waiting = page.locator(".waiting")
+
+    expect(waiting).to_have_text("waking, about 3 s")
+    expect(waiting).to_have_text("waking, about 2 s")
+    sleeper.awaken()
+    _finished(page)
+
+    assert _answer(page) == "You said: Hello"
+    expect(waiting).to_be_hidden()
+
+
+@pytest.mark.real
+def test_time_left_is_read_from_the_stream_where_status_knows_none(page: Page, sleeper: StandIn) -> None:
+    from playwright.sync_api import expect
+
+    sleeper.eta_s = None
+    sleeper.note = "waking smol, about 1m30s left"
+    page.goto(sleeper.url)
+    _send(page, "Hello")
+
+    expect(page.locator(".waiting")).to_have_text(re.compile("^waking, about (90|8[0-9]) s$"))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("how", ["button", "escape"])
+def test_stopped_answer_keeps_what_came_and_frees_the_server(page: Page, site: StandIn, how: str) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(site.url)
+    _send(page, "slow walk")
+    expect(page.locator(".turn.assistant .text")).to_contain_text("You said: slow walk")
+
+    if how == "button":
+        page.get_by_role("button", name="Stop the answer").click()
+    else:
+        page.keyboard.press("Escape")
+    _finished(page)
+
+    assert _answer(page) == "You said: slow walk"
+    assert page.locator(".stats").inner_text().startswith("Stopped.")
+    assert site.client_gone.wait(5)
+    expect(page.get_by_label("Message", exact=True)).to_be_focused()
+
+
+@pytest.mark.real
+def test_reload_restores_conversation_and_draft(page: Page, base_url: str) -> None:
+    page.goto(base_url)
+    _send(page, "Remember me")
+    _finished(page)
+    said = _answer(page)
+    page.get_by_label("Message", exact=True).fill("half a thou")
+
+    page.reload()
+
+    assert page.locator(".turn.user .text").inner_text() == "Remember me"
+    assert _answer(page) == said
+    assert page.get_by_label("Message", exact=True).input_value() == "half a thou"
+
+
+@pytest.mark.real
+def test_reload_in_mid_answer_keeps_it_marked_as_interrupted(page: Page, site: StandIn) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(site.url)
+    _send(page, "slow walk")
+    expect(page.locator(".turn.assistant .text")).to_contain_text("You said: slow walk")
+
+    page.reload()
+
+    assert _answer(page) == "You said: slow walk"
+    assert page.locator(".stats").inner_text().startswith("Interrupted before it was complete.")
+    assert page.locator(".trouble").is_hidden()
+    site.release()
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator(".turn.assistant .text")).to_have_text("You said: slow walk and on")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("message", "who", "words"),
+    [
+        ("refuse relight", "Relight could not answer", "smol: 64 requests wait already. Try again in a moment."),
+        ("refuse engine", "The engine failed", "smol: 64 requests wait already. Try again in a moment."),
+        ("refuse provider", "The provider failed", "smol: 64 requests wait already. Try again in a moment."),
+        ("crash", "The engine failed", "Engine ended with signal 9."),
+        ("break", "No connection", "The connection ended before the answer was complete."),
+    ],
+)
+def test_failure_is_told_in_words_with_who_failed(page: Page, site: StandIn, message: str, who: str, words: str) -> None:
+    page.goto(site.url)
+
+    _send(page, message)
+    _finished(page)
+
+    assert page.locator(".trouble").inner_text().split() == f"{who} {words}".split()
+    assert page.get_by_role("button", name="Retry").is_visible()
+
+
+@pytest.mark.real
+def test_server_that_is_gone_is_told_in_words(page: Page) -> None:
+    with running(StandIn()) as stand_in:
+        page.goto(stand_in.url)
+        page.locator("[data-state=awake]").wait_for()
+
+    _send(page, "Hello")
+    _finished(page)
+
+    assert page.locator(".trouble").inner_text().split("\n")[0] == "No connection"
+    assert "check that it is running" in page.locator(".trouble").inner_text().lower()
+
+
+@pytest.mark.real
+def test_conversation_too_long_offers_a_new_one(page: Page, site: StandIn) -> None:
+    page.goto(site.url)
+    _send(page, "refuse long")
+    _finished(page)
+
+    page.get_by_role("button", name="Start a new conversation").click()
+
+    assert page.locator(".turn").count() == 0
+    assert page.locator("#welcome").is_visible()
+
+
+@pytest.mark.real
+def test_new_conversation_can_be_taken_back(page: Page, base_url: str) -> None:
+    page.goto(base_url)
+    _send(page, "Keep me")
+    _finished(page)
+
+    page.get_by_role("button", name="New conversation").click()
+    assert page.locator(".turn").count() == 0
+    page.get_by_role("button", name="Bring back the last conversation").click()
+
+    assert page.locator(".turn.user .text").inner_text() == "Keep me"
+
+
+@pytest.mark.real
+def test_markdown_becomes_nodes_and_never_markup(page: Page, site: StandIn) -> None:
+    page.goto(site.url)
+
+    _send(page, "markdown")
+    _finished(page)
+
+    text = page.locator(".turn.assistant .text")
+    assert text.locator("img, script").count() == 0
+    assert "<img src=x onerror=alert(1)>" in text.inner_text()
+    assert [link.get_attribute("href") for link in text.locator("a").all()] == [
+        "https://example.org/notes",
+        "https://example.org/a?b=1",
+    ]
+    assert {link.get_attribute("rel") for link in text.locator("a").all()} == {"noopener noreferrer"}
+    assert text.locator("ol > li > ul > li").count() == 2
+    assert text.locator("pre code").inner_text() == "def wake(model: str) -> float:\n    return 0.8  # seconds"
+    assert text.locator("strong").inner_text() == "both"
+    assert text.locator("p > code").inner_text() == "relight serve"
+
+
+@pytest.mark.real
+def test_copy_puts_the_answer_on_the_clipboard(page: Page, site: StandIn) -> None:
+    page.goto(site.url)
+    _send(page, "take this")
+    _finished(page)
+
+    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+
+    assert page.evaluate("navigator.clipboard.readText()") == "You said: take this "
+
+
+@pytest.mark.real
+def test_picker_appears_for_many_models_and_is_remembered(page: Page) -> None:
+    with running(StandIn(models=("smol", "large"))) as stand_in:
+        page.goto(stand_in.url)
+        page.get_by_label("Model").select_option("large")
+        _send(page, "Hello")
+        _finished(page)
+        page.reload()
+        page.locator("#model option").first.wait_for(state="attached")
+
+        assert page.get_by_label("Model").input_value() == "large"
+        assert stand_in.sent("/v1/chat/completions")[0]["model"] == "large"
+
+
+@pytest.mark.real
+def test_everything_works_by_keyboard(page: Page, base_url: str) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(base_url)
+    box = page.get_by_label("Message", exact=True)
+    expect(box).to_be_focused()
+
+    page.keyboard.type("first")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("second")
+    page.keyboard.press("Enter")
+    _finished(page)
+    assert page.locator(".turn.user .text").inner_text() == "first\nsecond"
+
+    page.keyboard.press("Shift+Tab")
+    expect(page.get_by_role("button", name="Retry")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(box).to_be_focused()
+    _finished(page)
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("/")
+    expect(box).to_be_focused()
+    assert box.input_value() == ""
+
+
+@pytest.mark.real
+def test_finished_answer_is_announced(page: Page, site: StandIn) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(site.url)
+    _send(page, "speak")
+
+    expect(page.get_by_role("status")).to_have_text("Answer: You said: speak")
+
+
+@pytest.mark.real
+def test_every_control_has_a_name(page: Page, base_url: str) -> None:
+    page.goto(base_url)
+    _send(page, "Hello")
+    _finished(page)
+
+    tree = page.locator("body").aria_snapshot()
+    controls = re.findall(r"- (button|textbox|combobox|link)\b(.*)", tree)
+
+    assert {"button", "textbox"} <= {role for role, _ in controls}
+    assert [f"{role}{rest}" for role, rest in controls if not re.match(r' "[^"]+"', rest)] == []
+    assert {"banner", "main", "contentinfo"} <= set(re.findall(r"- (\w+)", tree))
+
+
+@pytest.mark.real
+def test_page_stays_on_its_origin_and_complains_of_nothing(page: Page, base_url: str, watch: Watch) -> None:
+    page.goto(base_url)
+    _send(page, "Hello")
+    _finished(page)
+    page.reload()
+    page.locator(".turn").first.wait_for()
+
+    assert [url for url in watch.requests if not url.startswith((f"{base_url}/", "data:"))] == []
+    assert watch.complaints == []
+
+
+@pytest.mark.real
+def test_policy_refuses_inline_script(page: Page, base_url: str) -> None:
+    from playwright.sync_api import Error
+
+    served = page.goto(base_url)
+    assert served is not None
+    assert served.headers["content-security-policy"] == pages.CSP
+
+    with pytest.raises(Error, match="Content Security Policy"):
+        page.add_script_tag(content="window.broken = true")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_legible_in_both_schemes(browser: Browser, site: StandIn, scheme: str) -> None:
+    context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
+    page = context.new_page()
+    page.goto(site.url)
+    _send(page, "markdown")
+    _finished(page)
+    _send(page, "refuse")
+    _finished(page, 2)
+
+    ratios = {selector: _contrast(page, selector) for selector in LEGIBLE}
+    context.close()
+
+    assert {selector: ratio for selector, ratio in ratios.items() if ratio < 4.5} == {}
+
+
+@pytest.mark.real
+def test_chosen_scheme_survives_a_reload(browser: Browser, base_url: str) -> None:
+    context = browser.new_context(color_scheme="light")
+    page = context.new_page()
+    page.goto(base_url)
+    before = page.evaluate(GROUND)
+
+    page.get_by_role("button", name="Switch to dark colours").click()
+    dark = page.evaluate(GROUND)
+    page.reload()
+
+    assert dark != before
+    assert page.evaluate(GROUND) == dark
+    assert page.get_by_role("button", name="Switch to light colours").is_visible()
+    context.close()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("screen", SCREENS)
+def test_nothing_is_wider_than_the_screen(browser: Browser, site: StandIn, screen: str) -> None:
+    width, height = SCREENS[screen]
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    page.goto(site.url)
+    _send(page, "markdown " + "w" * 300)
+    _finished(page)
+    _send(page, "long")
+    _finished(page, 2)
+
+    overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    at_end = page.evaluate("document.documentElement.scrollHeight - innerHeight - scrollY")
+    context.close()
+
+    assert overflow <= 0
+    assert at_end < 2
+
+
+LEGIBLE = (
+    ".state",
+    "h1",
+    ".turn.user .text",
+    ".turn.assistant .text p",
+    ".text p a",
+    ".text p > code",
+    ".stats",
+    ".quiet",
+    ".code figcaption",
+    ".code pre code",
+    ".trouble strong",
+    ".trouble p",
+    ".trouble .hint",
+    ".keys",
+    "#message",
+)
+GROUND = "getComputedStyle(document.documentElement).backgroundColor"
+# The colour of the text over that of the nearest ancestor that paints one, as WCAG 2.2 defines the ratio.
+CONTRAST = """node => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const pixel = colour => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = rgb => rgb.slice(0, 3).map(part => part / 255)
+    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+  let ground = node;
+  while (ground && pixel(getComputedStyle(ground).backgroundColor)[3] < 255) ground = ground.parentElement;
+  const colours = [getComputedStyle(node).color, getComputedStyle(ground).backgroundColor];
+  const pair = colours.map(pixel).map(light).sort((a, b) => b - a);
+  return (pair[0] + 0.05) / (pair[1] + 0.05);
+}"""
+
+
+def _contrast(page: Page, selector: str) -> float:
+    return float(page.locator(selector).first.evaluate(CONTRAST))
