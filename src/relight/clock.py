@@ -71,5 +71,5 @@ class ManualClock:
 
     async def _settle(self) -> None:
         # Enough turns of the loop for what was woken to run until it waits again.
-        for _ in range(50):
+        for _ in range(20):
             await asyncio.sleep(0)

@@ -112,7 +112,8 @@ class Runner:
         self._numbers = itertools.count()
         self._waiters: dict[int, asyncio.Future[None]] = {}
         self._engine: Started | None = None
-        self._life: asyncio.Task[None] | None = None
+        # The engine's life, and those before it that are still ending: the next one waits until their memory is free.
+        self._lives: list[asyncio.Task[None]] = []
         self._timer: asyncio.Task[None] | None = None
         self._asleep = asyncio.Event()
         self._asleep.set()
@@ -155,8 +156,6 @@ class Runner:
         if self._timer is not None:
             self._timer.cancel()
             await asyncio.gather(self._timer, return_exceptions=True)
-        if self._life is not None:
-            await asyncio.gather(self._life, return_exceptions=True)
 
     # --- for tickets
 
@@ -203,7 +202,7 @@ class Runner:
         self._note_rest()
 
     def _note_rest(self) -> None:
-        if self._machine.state in _AT_REST and self._life is None:
+        if self._machine.state in _AT_REST and not self._lives:
             self._asleep.set()
 
     def _settle(self, request: int, error: RelightError | None) -> None:
@@ -217,11 +216,18 @@ class Runner:
 
     def _begin(self, generation: int) -> None:
         self._asleep.clear()
-        self._life = asyncio.create_task(self._live(generation, self._life), name=f"engine {self.model} #{generation}")
+        life = asyncio.create_task(self._live(generation, tuple(self._lives)), name=f"engine {self.model} #{generation}")
+        self._lives.append(life)
+        life.add_done_callback(self._buried)
 
     def _end(self) -> None:
-        if self._life is not None:
-            self._life.cancel()
+        if self._lives:
+            self._lives[-1].cancel()
+
+    def _buried(self, life: asyncio.Task[None]) -> None:
+        # A callback, because a task that is cancelled before its first step never reaches a `finally` of its own.
+        self._lives.remove(life)
+        self._note_rest()
 
     def _set_timer(self, at: float | None) -> None:
         if self._timer is not None:
@@ -232,35 +238,25 @@ class Runner:
         await self._clock.sleep(at - self._clock.now())
         # This task is no longer the pending timer: what the tick decides must not cancel it half-way.
         self._timer = None
-        self._apply(m.Tick(self._clock.now()))
-        if self._timer is None:
-            # A clock that woke us a hair too early decided nothing, and must be asked again.
-            self._set_timer(m.next_tick(self._machine))
+        # A sleep may end a hair early; a tick that came before its time would decide nothing, and be lost.
+        self._apply(m.Tick(max(at, self._clock.now())))
 
-    async def _live(self, generation: int, before: asyncio.Task[None] | None) -> None:
-        """One engine from start to end. The one before must be gone first: its memory is what this one needs."""
-        failure: EngineFailed | None = None
+    async def _live(self, generation: int, before: tuple[asyncio.Task[None], ...]) -> None:
+        """One engine from start to end, told to the machine when the end was not asked for."""
         try:
-            failure = await self._run(generation, before)
+            if before:
+                await asyncio.wait(before)
+            failure = await self._run(generation)
         except RelightError as error:
             failure = error if isinstance(error, EngineFailed) else EngineFailed(error.message, hint=error.hint)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, requests that wait must hear of it
             failure = EngineFailed(f'model "{self.model}": engine could not be started: {error!r}')
-        finally:
-            self._engine = None
-            if self._life is asyncio.current_task():
-                self._life = None
-            if failure is None:
-                self._observer.slept(self.model)
-                self._note_rest()
         self._observer.failed(self.model, failure)
         self._apply(m.EngineExited(self._clock.now(), generation, failure))
 
-    async def _run(self, generation: int, before: asyncio.Task[None] | None) -> EngineFailed:
+    async def _run(self, generation: int) -> EngineFailed:
         engine: Started | None = None
         try:
-            if before is not None:
-                await asyncio.wait({before})
             began = self._clock.now()
             engine = await self._launch()
             await engine.ready()
@@ -268,9 +264,10 @@ class Runner:
             self._observer.woke(self.model, self._clock.now() - began)
             self._apply(m.EngineReady(self._clock.now(), generation))
             return await engine.exited()
+        except asyncio.CancelledError:
+            self._observer.slept(self.model)
+            raise
         finally:
             self._engine = None
-            if before is not None and not before.done():
-                await asyncio.wait({before})
             if engine is not None:
                 await engine.stop(self._STOP_GRACE_S)
