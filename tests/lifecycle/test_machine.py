@@ -239,52 +239,76 @@ EVENTS = st.lists(
 )
 
 
+class Witness:
+    """Follows one machine and notes what was promised to whom."""
+
+    def __init__(self) -> None:
+        self.machine = Machine(eta_s=1.0)
+        self.open: set[int] = set()
+        self.answered: dict[int, str] = {}
+        self.alive: set[int] = set()
+        self._number = 0
+
+    def event(self, kind: str, pick: int, now: float) -> Event | None:
+        """The event, or `None` when nobody is there to send it."""
+        chosen = sorted(self.open)[pick % len(self.open)] if self.open else -1
+        generation = self.machine.generation
+        match kind:
+            case "request":
+                self._number += 1
+                self.open.add(self._number)
+                return Requested(now, self._number)
+            case "finish":
+                self.open.discard(chosen)
+                return Finished(now, chosen)
+            case "ready":
+                return EngineReady(now, generation) if self.alive else None
+            case "exit":
+                self.alive.clear()
+                return EngineExited(now, generation, CRASH)
+            case "wake":
+                return WakeAsked(now)
+            case "tick":
+                return Tick(now)
+            case _:
+                return StopAsked(now)
+
+    def note(self, decision: Decision) -> None:
+        match decision:
+            case Start(generation):
+                assert not self.alive, "two engines at once"
+                self.alive.add(generation)
+            case Stop(generation):
+                self.alive.discard(generation)
+            case Admit(request):
+                assert self.machine.state is State.AWAKE
+                assert self.answered.setdefault(request, "admitted") == "admitted"
+            case Refuse(request, _):
+                assert request not in self.answered
+                self.answered[request] = "refused"
+                self.open.discard(request)
+
+    def check(self) -> None:
+        machine, held = self.machine, {item.request for item in self.machine.held}
+        assert len(held) <= LIMITS.queue_depth
+        assert held | machine.running <= self.open
+        assert bool(self.alive) == (machine.state in (State.WAKING, State.AWAKE, State.DRAINING))
+        assert all(request in self.answered or request in held for request in self.open)
+        if held or machine.state in (State.WAKING, State.DRAINING, State.FAILED):
+            assert next_tick(machine) is not None, "somebody waits for a time that never comes"
+
+
 @given(EVENTS)
 def test_every_sequence_keeps_the_promises(script: list[tuple[str, int, float]]) -> None:
-    machine, now = Machine(eta_s=1.0), 0.0
-    open_requests: set[int] = set()
-    answered: dict[int, str] = {}
-    alive: set[int] = set()
-    number = 0
+    witness, now = Witness(), 0.0
     for kind, pick, passed in script:
         now += passed
-        chosen = sorted(open_requests)[pick % len(open_requests)] if open_requests else -1
-        event = {
-            "request": Requested(now, number),
-            "finish": Finished(now, chosen),
-            "wake": WakeAsked(now),
-            "ready": EngineReady(now, machine.generation),
-            "exit": EngineExited(now, machine.generation, CRASH),
-            "tick": Tick(now),
-            "stop": StopAsked(now),
-        }[kind]
-        if kind in ("ready", "exit") and machine.generation not in alive:
+        if kind == "exit" and not witness.alive:
             continue
-        if kind == "request":
-            open_requests.add(number)
-            number += 1
-        elif kind == "finish":
-            open_requests.discard(chosen)
-        elif kind == "exit":
-            alive.discard(machine.generation)
-        machine, decisions = step(machine, event, LIMITS)
+        event = witness.event(kind, pick, now)
+        if event is None:
+            continue
+        witness.machine, decisions = step(witness.machine, event, LIMITS)
         for decision in decisions:
-            match decision:
-                case Start(generation):
-                    assert not alive, "two engines at once"
-                    alive.add(generation)
-                case Stop(generation):
-                    alive.discard(generation)
-                case Admit(request):
-                    assert machine.state is State.AWAKE
-                    assert answered.setdefault(request, "admitted") == "admitted"
-                case Refuse(request, _):
-                    assert request not in answered
-                    answered[request] = "refused"
-                    open_requests.discard(request)
-        assert len(machine.held) <= LIMITS.queue_depth
-        assert {held.request for held in machine.held} | machine.running <= open_requests
-        assert bool(alive) == (machine.state in (State.WAKING, State.AWAKE, State.DRAINING))
-        assert all(request in answered or request in {held.request for held in machine.held} for request in open_requests)
-        if machine.held or machine.state in (State.WAKING, State.DRAINING, State.FAILED):
-            assert next_tick(machine) is not None, "somebody waits for a time that never comes"
+            witness.note(decision)
+        witness.check()

@@ -219,35 +219,46 @@ def test_any_interleaving_answers_everybody_and_leaves_nothing(script: list[tupl
     asyncio.run(_interleave(script))
 
 
-async def _interleave(script: list[tuple[str, int]]) -> None:
-    stage = Stage()
-    holds: list[asyncio.Event] = []
-    tasks: list[asyncio.Task[None]] = []
-    for action, number in script:
+class Players:
+    """The clients of one stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.holds: list[asyncio.Event] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def play(self, action: str, number: int) -> None:
+        engines = self.stage.hangar.engines
         match action:
             case "request":
-                holds.append(asyncio.Event())
-                tasks.append(asyncio.create_task(stage.request(str(len(tasks)), holds[-1])))
-            case "leave" if tasks:
-                tasks[number % len(tasks)].cancel()
-            case "finish" if holds:
-                holds[number % len(holds)].set()
-            case "ready" if stage.hangar.engines:
-                stage.hangar.engines[-1].become_ready()
-            case "crash" if stage.hangar.engines:
-                stage.hangar.engines[-1].crash()
-            case "wake":
-                stage.runner.wake()
-            case "sleep":
-                stage.runner.sleep()
+                self.holds.append(asyncio.Event())
+                self.tasks.append(asyncio.create_task(self.stage.request(str(len(self.tasks)), self.holds[-1])))
+            case "leave" if self.tasks:
+                self.tasks[number % len(self.tasks)].cancel()
+            case "finish" if self.holds:
+                self.holds[number % len(self.holds)].set()
+            case "ready" | "crash" if engines:
+                {"ready": engines[-1].become_ready, "crash": engines[-1].crash}[action]()
+            case "wake" | "sleep":
+                {"wake": self.stage.runner.wake, "sleep": self.stage.runner.sleep}[action]()
             case "advance":
-                await stage.clock.advance((0.1, 1, 3, 6, 11, 30, 61, 120)[number])
+                await self.stage.clock.advance((0.1, 1, 3, 6, 11, 30, 61, 120)[number])
+
+    async def go_home(self) -> list[object]:
+        for hold in self.holds:
+            hold.set()
+        await self.stage.clock.advance(200)
+        return await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+async def _interleave(script: list[tuple[str, int]]) -> None:
+    stage = Stage()
+    players = Players(stage)
+    for action, number in script:
+        await players.play(action, number)
         if number % 2:
             await stage.settle()
-    for hold in holds:
-        hold.set()
-    await stage.clock.advance(200)
-    results = await asyncio.gather(*tasks, return_exceptions=True)
+    results = await players.go_home()
     assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results), results
     await stage.runner.stop()
     assert not any(engine.is_running for engine in stage.hangar.engines)

@@ -249,7 +249,7 @@ class Runner:
             failure = await self._run(generation)
         except RelightError as error:
             failure = error if isinstance(error, EngineFailed) else EngineFailed(error.message, hint=error.hint)
-        except Exception as error:  # noqa: BLE001 - whatever went wrong, requests that wait must hear of it
+        except Exception as error:
             failure = EngineFailed(f'model "{self.model}": engine could not be started: {error!r}')
         self._observer.failed(self.model, failure)
         self._apply(m.EngineExited(self._clock.now(), generation, failure))
