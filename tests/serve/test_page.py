@@ -89,7 +89,7 @@ class Watch:
 def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
-    path = shutil.which("chromium")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         pytest.skip("chromium is not installed")
     with sync_playwright() as playwright:

@@ -54,7 +54,7 @@ class Answer:
     def tokens_per_s(self) -> float | None:
         """Decoding rate from the first token to the end; `None` for answers too short to tell."""
         tokens = self.usage.get("completion_tokens", 0)
-        if self.first_token_ms is None or self.total_ms is None or tokens < 2 or self.total_ms <= self.first_token_ms:
+        if self.first_token_ms is None or self.total_ms is None or tokens < 2 or self.total_ms - self.first_token_ms < 50:
             return None
         return float((tokens - 1) * 1000 / (self.total_ms - self.first_token_ms))
 

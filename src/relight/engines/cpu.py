@@ -6,6 +6,8 @@ import math
 import os
 from pathlib import Path
 
+from relight.engines.cgroup import folders, read
+
 _ROOT = Path("/")
 
 
@@ -31,39 +33,19 @@ def _affinity() -> int:
 
 
 def _quotas(root: Path) -> list[float]:
-    quotas: list[float] = []
-    for controllers, path in _memberships(root / "proc/self/cgroup"):
-        if controllers == "":
-            base = root / "sys/fs/cgroup"
-            base = base / "unified" if (base / "unified").is_dir() else base
-            quotas += [quota for folder in _upwards(base, path) if (quota := _quota_v2(folder)) is not None]
-        elif "cpu" in controllers.split(","):
-            for base in (root / "sys/fs/cgroup/cpu", root / "sys/fs/cgroup/cpu,cpuacct"):
-                quotas += [quota for folder in _upwards(base, path) if (quota := _quota_v1(folder)) is not None]
-    return quotas
-
-
-def _memberships(file: Path) -> list[tuple[str, str]]:
-    """`(controllers, path)` of each hierarchy; the v2 hierarchy has no controllers."""
-    lines = (_read(file) or "").splitlines()
-    return [(parts[1], parts[2]) for line in lines if len(parts := line.split(":", 2)) == 3]
-
-
-def _upwards(base: Path, path: str) -> list[Path]:
-    # Inside a container the path may be the host's: folders that are not there simply give no quota.
-    inner = base / path.lstrip("/")
-    return [folder for folder in (inner, *inner.parents) if folder == base or base in folder.parents]
+    found = (_quota_v2(folder) if version == 2 else _quota_v1(folder) for version, folder in folders(root, "cpu"))
+    return [quota for quota in found if quota is not None]
 
 
 def _quota_v2(folder: Path) -> float | None:
-    words = (_read(folder / "cpu.max") or "").split()
+    words = (read(folder / "cpu.max") or "").split()
     if len(words) != 2 or words[0] == "max":
         return None
     return _ratio(words[0], words[1])
 
 
 def _quota_v1(folder: Path) -> float | None:
-    quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+    quota, period = read(folder / "cpu.cfs_quota_us"), read(folder / "cpu.cfs_period_us")
     if quota is None or period is None or quota.strip().startswith("-"):
         return None
     return _ratio(quota, period)
@@ -72,13 +54,6 @@ def _quota_v1(folder: Path) -> float | None:
 def _ratio(quota: str, period: str) -> float | None:
     try:
         value = int(quota) / int(period)
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ArithmeticError):
         return None
     return value if value > 0 else None
-
-
-def _read(file: Path) -> str | None:
-    try:
-        return file.read_text()
-    except OSError:
-        return None

@@ -1,0 +1,173 @@
+"""The documents against the code, and the repository against what must not be in it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+from urllib.parse import unquote
+
+import click
+import pytest
+
+from relight.cli.main import _COMMANDS, relight
+from relight.config.load import load
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+# Put together from parts, so that this file does not find itself.
+FORBIDDEN = re.compile(
+    "|".join(
+        [
+            r"(?<![\w.~-])/(?:" + "|".join(["work", "root"]) + r")(?:/[\w.-]+)+",
+            r"/home/(?!" + "USER" + r")\w+/",
+            r"(?:files\.)?" + r"python" + r"hosted\.org",
+            "py" + r"pi\.org",
+            "registry" + r"\.npmjs",
+            "deb" + r"\.debian\.org",
+        ]
+    )
+)
+TEXT_LIMIT = 2 << 20
+
+
+def tracked() -> list[Path]:
+    """Every file of the repository, with those that are new."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [path for name in listed.stdout.decode().split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def snippets(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+# --- README -------------------------------------------------------------------------------------------------------
+
+
+def test_readme_configuration_is_five_lines_that_load(tmp_path: Path) -> None:
+    (snippet,) = snippets(README, "toml")
+    (tmp_path / "relight.toml").write_text(snippet, encoding="utf-8")
+    assert len(snippet.splitlines()) == 5
+    assert list(load(tmp_path / "relight.toml", environ={}).config.models) == ["smol"]
+
+
+def test_readme_configuration_names_the_weights_of_the_example() -> None:
+    (snippet,) = snippets(README, "toml")
+    example = tomllib.loads((ROOT / "examples/portfolio/relight.toml").read_text(encoding="utf-8"))
+    assert tomllib.loads(snippet)["models"]["smol"]["source"] == example["models"]["smol"]["source"]
+
+
+def test_readme_record_is_one_line_of_json_whose_phases_add_up() -> None:
+    (snippet,) = snippets(README, "json")
+    timings = json.loads(snippet)["interaction"]["timings"]
+    phases = sum(timings[f"{phase}_ms"] for phase in ("queue", "mode", "wake", "restore", "prefill", "decode"))
+    assert abs(phases - timings["total_ms"]) <= timings["total_ms"] / 100
+
+
+def test_readme_curl_holds_json_for_the_model_of_the_example() -> None:
+    line = next(line for line in README.splitlines() if "curl -N" in line)
+    words = shlex.split(line[line.index("curl") :])
+    assert json.loads(words[words.index("-d") + 1])["model"] == "smol"
+
+
+def test_readme_python_parses() -> None:
+    code = snippets(README, "python")
+    assert code
+    for snippet in code:
+        ast.parse(snippet)
+
+
+def test_readme_lists_every_command_and_no_other() -> None:
+    listed = re.findall(r"^\| `relight (\w+)` \|", README, re.MULTILINE)
+    assert sorted(listed) == sorted(_COMMANDS)
+
+
+def test_readme_shows_only_commands_that_are_there() -> None:
+    used = re.findall(r"^\$ relight (\w+)(?: (\w+))?", "\n".join(snippets(README, "console")), re.MULTILINE)
+    assert used
+    for name, inner in used:
+        command = relight.get_command(click.Context(relight), name)
+        assert command is not None, name
+        assert not inner or inner in getattr(command, "commands", {}), f"{name} {inner}"
+
+
+def test_readme_shows_only_targets_of_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^\$ )make ([a-z]+)", README, re.MULTILINE))
+    assert {"run", "test"} <= named <= targets
+
+
+# --- all pages ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    prose = re.sub(r"```.*?^```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\(([^)\s]+)\)", prose)
+    local = [link for link in links if not re.match(r"[a-z]+:", link)]
+    missing = [link for link in local if not (page.parent / unquote(link.partition("#")[0])).exists()]
+    assert missing == []
+
+
+def test_design_names_every_command_that_is_there() -> None:
+    design = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    found = re.search(r"^### Command line\n`relight (.*?)`", design, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    listed = {word.strip() for word in found[1].split("·")}
+    # A shell's completion is part of any command line; the design lists what is Relight's own.
+    assert set(_COMMANDS) - {"completion"} <= listed
+
+
+def test_dependencies_page_has_a_row_for_each_direct_one_as_it_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["llama-cpp"],
+        *project["dependency-groups"]["dev"],
+    ]
+    names = {re.split(r"[^\w.-]", line)[0].lower() for line in wanted}
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").split())
+    pinned = {name.lower().replace("_", "-"): version for name, version in pins.items()}
+    page = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([\w-]+)(?: \([^|]*\))? \| (\d[^ |]*) \|", page, re.MULTILINE))
+    assert rows == {name: pinned[name] for name in names}
+
+
+def test_constraints_hold_versions_and_no_addresses() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+
+
+# --- the repository -----------------------------------------------------------------------------------------------
+
+
+def test_no_file_names_a_machine_or_a_registry() -> None:
+    found = []
+    for path in tracked():
+        content = path.read_bytes()
+        if len(content) > TEXT_LIMIT or b"\0" in content[:8192]:
+            continue
+        for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+            if (match := FORBIDDEN.search(line)) is not None:
+                found.append(f"{path.relative_to(ROOT)}:{number}: {match[0]}")
+    assert found == []
+
+
+@pytest.mark.parametrize("line", ["/wo" + "rk/main/x", "see /ro" + "ot/.cache", "https://py" + "pi.org/simple"])
+def test_what_is_forbidden_is_found(line: str) -> None:
+    assert FORBIDDEN.search(line) is not None
+
+
+def test_scripts_are_executable_and_parse() -> None:
+    for name in ("scripts/setup", "scripts/setup-tests", ".ci/run"):
+        assert (ROOT / name).stat().st_mode & 0o111, name
+        assert subprocess.run(["bash", "-n", ROOT / name], check=False).returncode == 0, name
