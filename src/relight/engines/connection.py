@@ -7,6 +7,7 @@ A connection serves one request and is closed: nothing can be stale, and closing
 from __future__ import annotations
 
 import asyncio
+import socket as sockets
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from relight.errors import EngineCrashed, EngineFailed
 _HIGH_WATER: Final = 256 * 1024
 _LOW_WATER: Final = 64 * 1024
 _CONNECT_TIMEOUT_S: Final = 5.0
+_CONNECT_AGAIN_S: Final = 0.005
 _MAX_HEADERS: Final = 64 * 1024
 
 Headers = list[tuple[bytes, bytes]]
@@ -43,7 +45,7 @@ class Exchange(asyncio.Protocol):
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._head = Head()
-        self._header_bytes = 0
+        self._header_bytes = self._head_bytes = 0
         self._chunks: deque[bytes] = deque()
         self._buffered = 0
         self._is_paused = False
@@ -100,6 +102,12 @@ class Exchange(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
 
     def data_received(self, data: bytes) -> None:
+        if not self._is_head_done:
+            # The parser gathers an unfinished header without end.
+            if self._head_bytes > _MAX_HEADERS:
+                self._refuse_headers()
+                return
+            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -107,8 +115,10 @@ class Exchange(asyncio.Protocol):
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._is_complete and not self._ends_with_connection():
-            self._fail(EngineCrashed("engine: closed the connection before its answer was complete"))
+        if not self._is_complete and (exc is not None or not self._ends_with_connection()):
+            ended = EngineCrashed("engine: closed the connection before its answer was complete")
+            ended.__cause__ = exc  # a reset, when the engine had not even read the request
+            self._fail(ended)
         self._is_complete = self._is_complete or self._failure is None
         if not self._closed.done():
             self._closed.set_result(None)
@@ -119,11 +129,13 @@ class Exchange(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > _MAX_HEADERS:
-            self._fail(EngineFailed("engine: answered with more than 64 KiB of headers"))
-            self.close()
+            self._refuse_headers()
+            return
         self._head.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._failure is not None:
+            return
         self._head.status = self._parser.get_status_code()
         self._is_head_done = True
         self._wake()
@@ -141,6 +153,10 @@ class Exchange(asyncio.Protocol):
         self._wake()
 
     # --- inside
+
+    def _refuse_headers(self) -> None:
+        self._fail(EngineFailed("engine: answered with more than 64 KiB of headers"))
+        self.close()
 
     def _ends_with_connection(self) -> bool:
         framed = self._head.get(b"content-length") or self._head.get(b"transfer-encoding")
@@ -181,7 +197,7 @@ async def exchange(
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-            transport, protocol = await loop.create_unix_connection(Exchange, str(socket))
+            transport, protocol = await loop.create_unix_connection(Exchange, sock=await _connected(socket))
     except (OSError, TimeoutError) as error:
         raise EngineCrashed(f"engine: nothing answers on its socket ({str(error) or 'timed out'})") from error
     lines = [
@@ -190,3 +206,23 @@ async def exchange(
     lines += [name + b": " + value + b"\r\n" for name, value in headers]
     transport.write(b"".join(lines) + b"\r\n" + body)
     return protocol
+
+
+async def _connected(path: Path) -> sockets.socket:
+    """A connected socket. llama.cpp lets five connections wait to be accepted; those that come in a burst try again.
+
+    By hand, because asyncio takes the kernel's "try again" for a connection, and uvloop for a failure.
+    """
+    sock = sockets.socket(sockets.AF_UNIX)
+    try:
+        sock.settimeout(0)
+        while True:
+            try:
+                sock.connect(str(path))
+            except BlockingIOError:
+                await asyncio.sleep(_CONNECT_AGAIN_S)
+            else:
+                return sock
+    except BaseException:
+        sock.close()
+        raise

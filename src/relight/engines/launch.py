@@ -25,9 +25,13 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Replace this process by the program."""
+    """Replace this process by the program; exits with code 127 and the reason when that cannot be."""
     die_with_parent(int(argv[0]))
-    os.execvp(argv[1], argv[1:])  # noqa: S606 - an argument list from our own engine seam
+    try:
+        os.execvp(argv[1], argv[1:])  # noqa: S606 - an argument list from our own engine seam
+    except OSError as error:
+        print(f"{argv[1]}: {error.strerror}", file=sys.stderr, flush=True)
+        sys.exit(127)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ class LlamaCpp:
 
     def command(self, spec: Spec) -> Command:
         """See `Engine.command`; raises `EngineFailed` when neither the binary nor the wheel is there."""
+        if spec.weights is None:
+            raise EngineFailed(f'model "{spec.model}": llama.cpp needs weights', hint="set models.NAME.source")
         if binary := shutil.which("llama-server"):
             return Command(_server_argv(binary, spec), env=_ENV)
         if wheel := _wheel():

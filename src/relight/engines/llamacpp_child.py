@@ -20,7 +20,8 @@ def main(argv: list[str]) -> None:
     from relight.engines.launch import die_with_parent
 
     die_with_parent(int(parent))
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    # The kernel's own ending, not a handler of ours: that would have to wait until the weights are loaded.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ready_fd = int(rest[rest.index("--ready-fd") + 1])
     settings = dict(item.split("=", 1) for item in rest[: rest.index("--ready-fd")])
 
@@ -28,10 +29,15 @@ def main(argv: list[str]) -> None:
 
     try:
         params = _params(xllamacpp, settings)
-    except (AttributeError, KeyError, ValueError) as error:
-        _tell(ready_fd, f'{{"event":"failed","reason":"engine setting {error}"}}'.replace("\n", " "))
+    except ValueError as error:
+        import json
+
+        _tell(ready_fd, json.dumps({"event": "failed", "reason": str(error)}))
         os._exit(1)
-    server = xllamacpp.Server(params)  # returns when the model is loaded
+    try:
+        server = xllamacpp.Server(params)  # returns when the model is loaded
+    except RuntimeError:
+        sys.exit(1)  # it has said why, line by line; a traceback would only push that out of sight
     _tell(ready_fd, '{"event":"ready"}')
     while server:
         signal.pause()
@@ -43,14 +49,18 @@ def _params(xllamacpp: Any, settings: dict[str, str]) -> Any:
     params.fit_params = False  # sizes are configured; probing devices costs a second load
     params.endpoint_slots = True
     params.ui = False
-    params.n_gpu_layers = int(settings.pop("n_gpu_layers", params.n_gpu_layers))
     params.model.path = settings.pop("model")
     params.model_alias = {settings.pop("alias")}
     params.hostnames = [settings.pop("socket")]
     threads = int(settings.pop("threads"))
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     for name, text in settings.items():
-        setattr(params, name, _coerce(xllamacpp, getattr(params, name), name, text))
+        if not hasattr(params, name):
+            raise ValueError(f"models.NAME.args: the engine has no setting {name}")
+        try:
+            setattr(params, name, _coerce(xllamacpp, getattr(params, name), name, text))
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"models.NAME.args: {name}: does not take {text!r}") from error
     return params
 
 

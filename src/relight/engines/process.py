@@ -18,9 +18,18 @@ from relight.engines.base import Broken, Command, Engine, Ready, Spec
 from relight.errors import EngineFailed
 
 _LAST_LINES: Final = 40
-_LINES_IN_MESSAGE: Final = 5
+_LINES_IN_MESSAGE: Final = 8
+_MAX_LINE: Final = 400  # characters
+_LAST_WORDS_S: Final = 0.5
 _PROBE_EVERY_S: Final = (0.01, 0.02, 0.05, 0.1)
 _LAUNCHER: Final = Path(__file__).with_name("launch.py")
+
+
+class _News(msgspec.Struct, frozen=True):
+    """A line on the ready descriptor."""
+
+    event: str = ""
+    reason: str = ""
 
 
 class EngineProcess:
@@ -35,9 +44,9 @@ class EngineProcess:
         self._clock = clock
         self._started_at = clock.now()
         self._ready_fd = ready_fd
+        self._tells = ready_fd is not None
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._reader = asyncio.create_task(self._read_output())
-        self._is_stopping = False
 
     @property
     def pid(self) -> int:
@@ -59,6 +68,9 @@ class EngineProcess:
         ended = asyncio.ensure_future(self._process.wait())
         try:
             await asyncio.wait({news, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if self._tells:
+                # What it wrote before it ended may still lie in the pipe, and says more than its exit code.
+                await asyncio.wait({news}, timeout=_LAST_WORDS_S)
             if news.done():
                 news.result()
             else:
@@ -76,7 +88,7 @@ class EngineProcess:
     async def failure(self) -> EngineFailed:
         """Describe an end that nobody asked for."""
         code = await self._process.wait()
-        await asyncio.wait({self._reader}, timeout=0.5)
+        await asyncio.wait({self._reader}, timeout=_LAST_WORDS_S)
         spent = self._clock.now() - self._started_at
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
         words = " / ".join(list(self._lines)[-_LINES_IN_MESSAGE:]) or "it wrote nothing"
@@ -85,7 +97,6 @@ class EngineProcess:
 
     async def stop(self, grace_s: float) -> None:
         """SIGTERM, and SIGKILL when `grace_s` is over; returns when the process and its socket are gone."""
-        self._is_stopping = True
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
@@ -98,6 +109,9 @@ class EngineProcess:
                 await self._process.wait()
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
+        if self._ready_fd is not None:  # nobody ever asked whether it is ready
+            os.close(self._ready_fd)
+            self._ready_fd = None
         self.spec.socket.unlink(missing_ok=True)
 
     async def _news(self) -> None:
@@ -122,11 +136,11 @@ class EngineProcess:
         reader, transport = await _pipe_reader(fd)
         try:
             while line := await reader.readline():
-                event = msgspec.json.decode(line).get("event")
-                if event == "ready":
+                news = _read_line(line)
+                if news.event == "ready":
                     return
-                if event == "failed":
-                    raise EngineFailed(f'model "{self.spec.model}": {msgspec.json.decode(line).get("reason")}')
+                if news.event == "failed":
+                    raise EngineFailed(f'model "{self.spec.model}": {news.reason or "engine failed"}')
         finally:
             transport.close()
         raise await self.failure()
@@ -134,13 +148,22 @@ class EngineProcess:
     async def _read_output(self) -> None:
         stream = self._process.stdout
         assert stream is not None  # noqa: S101 - asked for at the start
+        rest = b""
         while chunk := await stream.read(1 << 16):
-            self._lines.extend(line for line in chunk.decode(errors="replace").splitlines() if line.strip())
+            *lines, rest = (rest + chunk).splitlines(keepends=True)
+            if rest.endswith((b"\n", b"\r")) or len(rest) > _MAX_LINE:
+                lines, rest = [*lines, rest], b""
+            self._note(lines)
+        self._note([rest])
+
+    def _note(self, lines: list[bytes]) -> None:
+        texts = (line.decode(errors="replace").rstrip() for line in lines[-_LAST_LINES:])
+        self._lines.extend(text[:_MAX_LINE] for text in texts if text)
 
 
 async def start(engine: Engine, spec: Spec, clock: Clock) -> EngineProcess:
     """Start an engine; returns before it is ready. Raises `EngineFailed` when it cannot even be started."""
-    command = engine.command(spec)
+    command = await asyncio.to_thread(engine.command, spec)  # it may ask a program for its flags
     spec.socket.unlink(missing_ok=True)
     read_fd, write_fd = os.pipe() if command.ready_fd_flag else (None, None)
     argv = _argv(command, write_fd)
@@ -155,9 +178,11 @@ async def start(engine: Engine, spec: Spec, clock: Clock) -> EngineProcess:
             # Ctrl-C in a terminal reaches the whole group; the front door decides when its engines stop.
             start_new_session=True,
         )
-    except OSError as error:
+    except BaseException as error:
         if read_fd is not None:
             os.close(read_fd)
+        if not isinstance(error, (OSError, ValueError)):
+            raise
         raise EngineFailed(f'model "{spec.model}": engine {argv[0]} does not start: {error}') from error
     finally:
         if write_fd is not None:
@@ -172,6 +197,13 @@ def _argv(command: Command, ready_fd: int | None) -> list[str]:
     if command.binds_itself:
         return argv
     return [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *argv]
+
+
+def _read_line(line: bytes) -> _News:
+    try:
+        return msgspec.json.decode(line, type=_News)
+    except msgspec.DecodeError:
+        return _News()
 
 
 async def _pipe_reader(fd: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:

@@ -162,14 +162,22 @@ def new_id(wall: float) -> str:
 def parse_trace(headers: Mapping[bytes, bytes]) -> Trace | None:
     """The caller's trace from `traceparent` (W3C) or `x-cloud-trace-context` (TRACE/SPAN;o=1); malformed ones are ignored."""
     parts = headers.get(b"traceparent", b"").decode("latin-1").split("-")
-    if len(parts) == 4 and _is_id(parts[1], 32) and _is_id(parts[2], 16) and _is_hex(parts[3], 2):
+    if _is_traceparent(parts):
         return Trace(parts[1], parts[2], sampled=bool(int(parts[3], 16) & 1))
-    trace_id, _, rest = headers.get(b"x-cloud-trace-context", b"").decode("latin-1").partition("/")
+    ids, _, options = headers.get(b"x-cloud-trace-context", b"").decode("latin-1").partition(";")
+    trace_id, _, span = ids.partition("/")
     if not _is_id(trace_id, 32):
         return None
-    span, _, options = rest.partition(";")
-    span_id = f"{int(span):016x}" if span.isdecimal() and int(span) < 2**64 else None
-    return Trace(trace_id, span_id, sampled=options == "o=1")
+    # The length first: a number of thousands of digits is an error to Python.
+    number = int(span) if len(span) <= 20 and span.isdecimal() else 0
+    return Trace(trace_id, f"{number:016x}" if 0 < number < 2**64 else None, sampled=options == "o=1")
+
+
+def _is_traceparent(parts: list[str]) -> bool:
+    # Version 00 has four fields, later ones may add more at the end; ff is reserved.
+    if len(parts) < 4 or not _is_hex(parts[0], 2) or parts[0] == "ff" or (parts[0] == "00" and len(parts) > 4):
+        return False
+    return _is_id(parts[1], 32) and _is_id(parts[2], 16) and _is_hex(parts[3], 2)
 
 
 def _is_id(text: str, length: int) -> bool:

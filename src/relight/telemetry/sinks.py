@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -75,19 +76,27 @@ class TextLines:
 
     def closed(self, record: Record) -> None:
         stamp = time.strftime("%H:%M:%S", time.localtime(record.interaction.wall))
-        self._write(f"{stamp}  {summary(record)}\n".encode())
+        self._write(_one_line(f"{stamp}  {summary(record)}"))
 
     def note(self, severity: str, message: str, **fields: Any) -> None:
         mark = "" if severity in ("INFO", "DEBUG") else f"{severity.lower()}: "
-        self._write(f"{time.strftime('%H:%M:%S')}  {mark}{message}\n".encode())
+        self._write(_one_line(f"{time.strftime('%H:%M:%S')}  {mark}{message}"))
 
 
 def to_stdout(data: bytes) -> None:
-    """Write a whole line to standard output at once, unbuffered: nothing is lost when the process is killed."""
+    """Write a whole line to standard output at once, unbuffered: nothing is lost when the process is killed.
+
+    A log that cannot be written (its reader left, the disk is full) does not fail the answer that it describes.
+    """
     fd = sys.stdout.fileno()
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:  # somebody else made this terminal or pipe non-blocking
+            select.select((), (fd,), ())
+        except OSError:
+            return
 
 
 def severity(interaction: Interaction) -> str:
@@ -114,6 +123,11 @@ def summary(record: Record) -> str:
     if it.category is not None:
         parts.append(f"{it.category}: {it.error}")
     return "  ".join(parts)
+
+
+def _one_line(text: str) -> bytes:
+    # Paths, model names and an engine's last words come from outside: on a terminal they must not move the cursor.
+    return "".join(char if char.isprintable() else " " for char in text).encode() + b"\n"
 
 
 def _trace(interaction: Interaction) -> dict[str, Any]:

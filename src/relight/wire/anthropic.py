@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from relight.errors import Category, ContextOverflow, RelightError
 from relight.wire import sse
-from relight.wire.dialect import Usage, count, envelope
+from relight.wire.dialect import Usage, count, envelope, objects, words
 
 _TYPES: Final = {
     Category.UNAUTHORIZED: "authentication_error",
@@ -54,9 +54,8 @@ class Messages:
 
     def text(self, payload: dict[str, Any]) -> str:
         if isinstance(delta := payload.get("delta"), dict):
-            return str(delta.get("text", ""))
-        blocks = payload.get("content") or ()
-        return "".join(str(block.get("text", "")) for block in blocks if isinstance(block, dict))
+            return words(delta.get("text"))
+        return "".join(words(block.get("text")) for block in objects(payload.get("content")))
 
 
 def _message(error: RelightError) -> str:
@@ -69,6 +68,6 @@ def _type(error: RelightError) -> str:
     if error.category in _TYPES:
         return _TYPES[error.category]
     by_status = {404: "not_found_error", 413: "request_too_large"}
-    if error.http_status < 500:
+    if error.http_status < 500 or error.category is Category.INVALID_REQUEST:
         return by_status.get(error.http_status, "invalid_request_error")
     return "overloaded_error" if error.http_status == 503 else "api_error"

@@ -67,7 +67,7 @@ class Tap:
     Only events that can carry them are decoded. With `keep_text` every event is, and the words are collected.
     """
 
-    __slots__ = ("_body", "_dialect", "_events", "_keep_text", "_words", "first_event_seen", "usage")
+    __slots__ = ("_body", "_dialect", "_events", "_keep_text", "_size", "_words", "first_event_seen", "usage")
 
     _MAX_BODY = 4 << 20
 
@@ -76,6 +76,7 @@ class Tap:
         self._events = sse.Events() if stream else None
         self._keep_text = keep_text
         self._body: list[bytes] = []
+        self._size = 0
         self._words: list[str] = []
         self.usage = Usage()
         self.first_event_seen = False
@@ -84,7 +85,7 @@ class Tap:
         """Look at the next bytes of the answer."""
         if self._events is None:
             self.first_event_seen = True
-            self._body.append(chunk)
+            self._keep(chunk)
             return
         events = self._events.feed(chunk)
         if not self.first_event_seen and events:
@@ -96,7 +97,7 @@ class Tap:
 
     def finish(self) -> Usage:
         """The usage, once the last byte has passed."""
-        if self._body and sum(map(len, self._body)) <= self._MAX_BODY:
+        if self._body:
             self._read(b"".join(self._body))
         self._body = []
         return self.usage
@@ -105,6 +106,13 @@ class Tap:
     def text(self) -> str:
         """What was answered, when it was to be kept."""
         return "".join(self._words)
+
+    def _keep(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size <= self._MAX_BODY:
+            self._body.append(chunk)
+        else:
+            self._body = []
 
     def _is_interesting(self, data: bytes) -> bool:
         return any(mark in data for mark in self._dialect.interesting)
@@ -131,4 +139,14 @@ def envelope(error: RelightError) -> dict[str, Any]:
 
 def count(value: object) -> int | None:
     """`value` if it is a token count."""
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def objects(value: object) -> list[dict[str, Any]]:
+    """The objects in `value` if it is a list: answers are read leniently, whatever an engine sends."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def words(value: object) -> str:
+    """`value` if it is text, else nothing."""
+    return value if isinstance(value, str) else ""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from relight.errors import Category, ContextOverflow, RelightError
 from relight.wire import sse
-from relight.wire.dialect import Usage, count, envelope
+from relight.wire.dialect import Usage, count, envelope, objects, words
 
 _TYPES: Final = {
     Category.INVALID_REQUEST: "invalid_request_error",
@@ -53,17 +53,14 @@ class Chat:
             usage.prompt = None if fresh is None else fresh + (cached or 0)
             usage.cached = cached
             usage.completion = count(timings.get("predicted_n"))
-        for choice in payload.get("choices") or ():
-            if isinstance(choice, dict) and choice.get("finish_reason"):
+        for choice in objects(payload.get("choices")):
+            if choice.get("finish_reason"):
                 usage.finish = str(choice["finish_reason"])
         usage.error = _error_text(payload) or usage.error
 
     def text(self, payload: dict[str, Any]) -> str:
-        words = []
-        for choice in payload.get("choices") or ():
-            said = choice.get("delta") or choice.get("message") or choice
-            words.append(said.get("content") or said.get("text") or "")
-        return "".join(word for word in words if isinstance(word, str))
+        said = (choice.get("delta") or choice.get("message") or choice for choice in objects(payload.get("choices")))
+        return "".join(words(one.get("content")) or words(one.get("text")) for one in said if isinstance(one, dict))
 
 
 class Responses:
@@ -73,7 +70,7 @@ class Responses:
     # The official client's stream helper wants `response.created` before anything else, so early heartbeats are
     # comments; Codex counts only data events but waits 300 s for one.
     comments_only_s = 100.0
-    interesting = (b'"usage"', b"response.failed", b"response.incomplete", b'"error"')
+    interesting = (b'"usage"', b"response.completed", b"response.failed", b"response.incomplete", b'"error"')
 
     def error_body(self, error: RelightError) -> dict[str, Any]:
         return error_body(error)
@@ -105,13 +102,14 @@ class Responses:
             usage.cached = _cached(tokens.get("input_tokens_details"))
         if response.get("status") in ("completed", "incomplete", "failed"):
             usage.finish = str(response["status"])
-        usage.error = _error_text(response) or usage.error
+        is_error = payload.get("type") == "error"
+        usage.error = _error_text({"error": payload} if is_error and "error" not in payload else response) or usage.error
 
     def text(self, payload: dict[str, Any]) -> str:
         if payload.get("type") == "response.output_text.delta":
-            return str(payload.get("delta", ""))
-        parts = [part for item in payload.get("output") or () for part in item.get("content") or ()]
-        return "".join(str(part.get("text", "")) for part in parts)
+            return words(payload.get("delta"))
+        parts = [part for item in objects(payload.get("output")) for part in objects(item.get("content"))]
+        return "".join(words(part.get("text")) for part in parts if part.get("type") == "output_text")
 
 
 def error_body(error: RelightError) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def event(data: object, *, name: str | None = None) -> bytes:
 
 def comment(text: str) -> bytes:
     """A comment: proxies count it as life, some clients do not."""
-    return b": " + text.replace("\n", " ").encode() + b"\n\n"
+    return b": " + " ".join(text.splitlines()).encode() + b"\n\n"
 
 
 class Boundary:
@@ -33,7 +33,7 @@ class Boundary:
     @property
     def is_between_events(self) -> bool:
         """True at the start, and after a blank line."""
-        return self._last.endswith((b"\n\n", b"\r\n\r\n"))
+        return self._last.endswith((b"\n\n", b"\n\r\n"))
 
 
 class Events:
@@ -50,12 +50,13 @@ class Events:
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes; return the whole events that they complete, still as bytes."""
         buffered = self._tail + chunk if self._tail else chunk
-        end = buffered.rfind(b"\n\n")
-        if end < 0:
-            self._tail = buffered if len(buffered) <= _MAX_TAIL else b""
+        end = max(buffered.rfind(b"\n\n") + 2, buffered.rfind(b"\n\r\n") + 3)
+        if end <= 2:  # neither was found
+            # Of an event that is let go, the last bytes stay: its end may begin in them, and no line of its rest starts a chunk.
+            self._tail = buffered if len(buffered) <= _MAX_TAIL else buffered[-2:]
             return b""
-        self._tail = buffered[end + 2 :]
-        return buffered[: end + 2]
+        self._tail = buffered[end:]
+        return buffered[:end]
 
 
 def payloads(events: bytes) -> list[bytes]:
