@@ -14,7 +14,7 @@ from relight.cli.early import listen
 from relight.cli.output import config_option
 from relight.config.load import Loaded, load
 from relight.config.schema import LogFormat
-from relight.errors import UsageError
+from relight.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from relight.telemetry.sinks import Sink
@@ -54,11 +54,12 @@ def serve(  # noqa: PLR0913 - one parameter an option
     loaded = load(config_file, flags=flags)
     server = loaded.config.server
     sock = _socket(bound, server.host, server.port)
+    missing = _check_weights(loaded)
     from relight.serve.compose import create_app
     from relight.serve.run import run
 
     app = create_app(loaded, sink=_sink(loaded))
-    _announce(loaded, sock)
+    _announce(loaded, sock, missing)
     run(app, sock, grace_s=server.grace, slack_s=_SLACK_S)
 
 
@@ -94,7 +95,25 @@ def _sink(loaded: Loaded) -> Sink:
     return TextLines(to_stdout) if as_text else JsonLines(to_stdout)
 
 
-def _announce(loaded: Loaded, sock: socket.socket) -> None:
+def _check_weights(loaded: Loaded) -> list[str]:
+    """The models whose weights are not here; raises `ConfigError` for a context that the weights of another do not have."""
+    from relight.weights.fit import context_problem
+    from relight.weights.gguf import read_header
+    from relight.weights.wanted import locate
+
+    missing = []
+    for name, model in loaded.config.models.items():
+        if not model.source:
+            continue
+        weights = locate(name, model, loaded.folder, loaded.config.weights.dir)
+        if weights is None:
+            missing.append(name)
+        elif problem := context_problem(read_header(weights), model):
+            raise ConfigError(f"models.{name}.context: {problem}")
+    return missing
+
+
+def _announce(loaded: Loaded, sock: socket.socket, missing: list[str]) -> None:
     """Say where it is, with a line that works when pasted."""
     host, port = sock.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared
@@ -107,4 +126,6 @@ def _announce(loaded: Loaded, sock: socket.socket) -> None:
         f"  try   curl -N {base}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
         "  stop  Ctrl-C",
     ]
+    if missing and not loaded.config.weights.download:
+        lines.append(f"  {', '.join(missing)}: not downloaded; run: relight models pull -c {loaded.path} {' '.join(missing)}")
     print("\n".join(lines), file=sys.stderr, flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import statistics
 import time
 from pathlib import Path
 from typing import Final
@@ -37,7 +36,7 @@ class WakeTimes:
     def expect(self, model: str, weights: Path | None) -> float:
         """Seconds that the next wake should take: the median so far, else weight bytes ÷ measured read rate."""
         if known := self._times.get(model):
-            return statistics.median(known)
+            return sorted(known)[len(known) // 2]
         return _ENGINE_START_S + (_read_time(weights) if weights else 0.0)
 
 

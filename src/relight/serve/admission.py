@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from relight.config.checks import is_loopback
 from relight.config.schema import Server
 from relight.errors import Forbidden
 from relight.serve.http import Request
-
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def admit(request: Request, server: Server) -> None:
@@ -18,13 +17,13 @@ def admit(request: Request, server: Server) -> None:
     if server.public:
         return
     host = _name(request.headers.get(b"host", b""))
-    if host and host not in _LOOPBACK:
+    if host and not is_loopback(host):
         raise Forbidden(
             f'request: addressed to "{host}", and this server answers only this machine',
             hint="call it by 127.0.0.1 or localhost, or set server.public = true",
         )
     origin = request.headers.get(b"origin")
-    if origin is not None and _name(origin.partition(b"://")[2]) not in _LOOPBACK:
+    if origin is not None and not is_loopback(_name(origin.partition(b"://")[2])):
         raise Forbidden(
             f"request: sent by a page of {origin.decode('latin-1')}, and this server answers only this machine",
             hint="set server.public = true if that page shall use it",

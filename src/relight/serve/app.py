@@ -27,8 +27,9 @@ _OPEN: Final = ("/livez", "/readyz")
 class App:
     """One service. Mount it anywhere, or let `relight serve` run it; its lifespan ends the engines."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, stopped: Callable[[], None] | None = None) -> None:
         self.front = front
+        self._stopped = stopped
         self._exact, self._prefixes = _routes(front)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,6 +45,8 @@ class App:
         """Stop every engine: running answers get the grace, then end with an error. Returns when no process is left."""
         self.front.is_stopping = True
         await asyncio.gather(*(served.runner.stop() for served in self.front.models.values()))
+        if self._stopped is not None:
+            self._stopped()
 
     async def _http(self, request: Request) -> None:
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -13,6 +14,7 @@ from relight.engines.connection import Exchange, exchange
 from relight.errors import (
     ClientGone,
     ContextOverflow,
+    EngineCrashed,
     EngineFailed,
     EngineRejected,
     InvalidRequest,
@@ -36,7 +38,20 @@ class Asked(msgspec.Struct, frozen=True):
     stream: bool | None = None
 
 
-_DECODER = msgspec.json.Decoder(Asked)
+T = TypeVar("T")
+
+_NEVER_STREAM: Final = frozenset({"/v1/messages/count_tokens", "/v1/embeddings"})
+_TRIES: Final = 20
+_TRY_AGAIN_S: Final = 0.05
+_LAST_WORD_S: Final = 0.3
+
+
+class _Unread(EngineCrashed):
+    """The engine ended without reading the request.
+
+    One that has just crashed looks awake, and for an instant even takes connections, until its process is seen to be gone.
+    It has read nothing, so asking the runner again is safe: by then it knows, and wakes the next one.
+    """
 
 
 class Completions:
@@ -57,8 +72,13 @@ class Completions:
         except RelightError as error:
             await reply.fail(error)
         except asyncio.CancelledError:
-            it.fail(Stopping("the server was stopped"))
-            raise
+            if not self._front.is_stopping:
+                it.fail(Stopping("the request was cancelled by the program that it runs in"))
+                raise
+            # The server's patience is over. This task ends here in any case, and its client may as well hear why, if it reads.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORD_S):
+                    await reply.fail(_stopped())
         except Exception as error:
             # The HTTP border: what nobody foresaw is told as our own fault, and the record says what it was.
             self._front.sink.note("ERROR", f"internal error in {it.id}: {error!r}")
@@ -73,40 +93,50 @@ class Completions:
         admit(request, self._front.config.server)
         body = await request.body(self._front.config.server.max_body)
         it.bytes_in = len(body)
-        asked = _parse(body)
+        asked = _parse(body, Asked)
         served = self._front.model(asked.model)
-        it.model, it.backend, it.stream = served.name, served.engine, bool(asked.stream)
+        it.model, it.backend, it.stream = served.name, served.engine, bool(asked.stream) and self._path not in _NEVER_STREAM
         request.extra.append((b"x-relight-model", served.name.encode()))
         if self._path not in served.capabilities.paths:
             raise NotSupported(f'{self._path}: the engine of "{served.name}" ({served.engine}) does not speak it')
         if self._front.keeps_content:
-            self._front.keep_content(it, request=msgspec.json.decode(body))
+            self._front.keep_content(it, request=_parse(body, dict))
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(while_client_stays(request))
+            await stack.enter_async_context(while_client_stays(request, reply))
             if it.stream:
                 await stack.enter_async_context(reply.heartbeats(served.name))
-            ticket = stack.enter_context(served.runner.ask())
-            await self._answer(served, ticket, it, reply, body)
+            await self._answer(served, it, reply, body)
 
-    async def _answer(self, served: Served, ticket: Ticket, it: Interaction, reply: Reply, body: bytes) -> None:
+    async def _answer(self, served: Served, it: Interaction, reply: Reply, body: bytes) -> None:
         try:
-            if (eta_s := ticket.eta_s) is not None:
-                it.enter(Phase.WAKE)
-                if it.stream:
-                    await reply.comment(f"waking {served.name}, about {eta_s:.1f} s left")
-            socket = await ticket.engine()
-            it.enter(Phase.PREFILL)
-            asked = await exchange(socket, "POST", self._path, [(b"content-type", JSON)], body)
-            try:
-                await self._relay(asked, it, reply)
-            finally:
-                asked.close()
+            for more_tries in reversed(range(_TRIES)):
+                with served.runner.ask() as ticket:
+                    try:
+                        await _awake(ticket, served, it, reply)
+                        return await self._relay(await _engine(ticket), it, reply, body)
+                    except _Unread:
+                        if not more_tries:
+                            raise
+                await self._front.clock.sleep(_TRY_AGAIN_S)
         except RelightError as error:
             if self._front.is_stopping and not isinstance(error, ClientGone):
-                raise Stopping("the server stopped before the answer was complete", retry_after_s=1.0) from error
+                raise _stopped() from error
             raise
 
-    async def _relay(self, asked: Exchange, it: Interaction, reply: Reply) -> None:
+    async def _relay(self, socket: Path, it: Interaction, reply: Reply, body: bytes) -> None:
+        asked: Exchange | None = None
+        try:
+            asked = await exchange(socket, "POST", self._path, [(b"content-type", JSON)], body)
+            await asked.head()
+        except EngineCrashed as error:
+            raise _Unread(error.message) if isinstance(error.__cause__, OSError) else error from error.__cause__
+        else:
+            await self._pass_on(asked, it, reply)
+        finally:
+            if asked is not None:
+                asked.close()
+
+    async def _pass_on(self, asked: Exchange, it: Interaction, reply: Reply) -> None:
         head = await asked.head()
         if head.status >= 400:
             raise _engine_error(head.status, await asked.read())
@@ -128,6 +158,23 @@ class Completions:
         await reply.end()
 
 
+async def _awake(ticket: Ticket, served: Served, it: Interaction, reply: Reply) -> None:
+    """Wait until the engine answers, telling whoever streams."""
+    if (eta_s := ticket.eta_s) is not None:
+        it.enter(Phase.WAKE)
+        if it.stream:
+            await reply.comment(f"waking {served.name}, about {eta_s:.1f} s left")
+        await _engine(ticket)
+    it.enter(Phase.PREFILL)
+
+
+async def _engine(ticket: Ticket) -> Path:
+    try:
+        return await ticket.engine()
+    except EngineCrashed as error:
+        raise _Unread(error.message) from error
+
+
 async def _collect(asked: Exchange, tap: Tap, it: Interaction) -> bytes:
     parts = []
     async for chunk in asked.chunks():
@@ -147,13 +194,17 @@ def _note(tap: Tap, it: Interaction, front: Front) -> None:
         front.keep_content(it, reply=tap.text)
 
 
-def _parse(body: bytes) -> Asked:
+def _parse(body: bytes, into: type[T]) -> T:
     try:
-        return _DECODER.decode(body)
+        return msgspec.json.decode(body, type=into)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"request: {error}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"request: the body is not JSON ({error})", hint="send a JSON object") from error
+
+
+def _stopped() -> Stopping:
+    return Stopping("the server stopped before the answer was complete", retry_after_s=1.0)
 
 
 def _engine_error(status: int, body: bytes) -> RelightError:
@@ -173,8 +224,11 @@ def _engine_error(status: int, body: bytes) -> RelightError:
 
 
 @asynccontextmanager
-async def while_client_stays(request: Request) -> AsyncIterator[None]:
-    """Cancel what is inside as soon as the client is gone, and raise `ClientGone` in its place."""
+async def while_client_stays(request: Request, reply: Reply) -> AsyncIterator[None]:
+    """Cancel what is inside as soon as the client is gone, and raise `ClientGone` in its place.
+
+    Servers say that a client is gone also when it has got everything: a reply that has ended is left alone.
+    """
     inside = asyncio.current_task()
     is_gone = False
 
@@ -182,8 +236,8 @@ async def while_client_stays(request: Request) -> AsyncIterator[None]:
         nonlocal is_gone
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        is_gone = True
-        if inside is not None:
+        if inside is not None and not reply.is_ended:
+            is_gone = True
             inside.cancel()
 
     watcher = asyncio.create_task(watch())

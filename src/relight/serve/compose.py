@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 
 from relight.clock import Clock, SystemClock
@@ -37,7 +36,8 @@ def create_app(config: Loaded | str | Path, *, sink: Sink | None = None, clock: 
     house = _House(loaded, sink or JsonLines(to_stdout), clock or SystemClock())
     models = {name: house.serve(name, model) for name, model in loaded.config.models.items()}
     origin = Origin.from_environment(loaded.config.service.name)
-    return App(Front(loaded.config, models, house.sink, house.clock, origin, house.metrics))
+    front = Front(loaded.config, models, house.sink, house.clock, origin, house.metrics)
+    return App(front, stopped=house.tidy)
 
 
 class _House:
@@ -49,10 +49,19 @@ class _House:
         self._weights_dir = loaded.folder / Path(loaded.config.weights.dir).expanduser()
         self._times = WakeTimes(self._weights_dir / "wake-times.json")
 
-    @cached_property
-    def _sockets(self) -> tempfile.TemporaryDirectory[str]:
-        # Private to this user, short enough for a socket's path, removed with the last reference.
-        return tempfile.TemporaryDirectory(prefix="relight-", ignore_cleanup_errors=True)
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def tidy(self) -> None:
+        """Remove the folder of the engines' sockets; no engine may run any more."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _sockets(self) -> Path:
+        if self._folder is None:
+            # Private to this user, and short enough for a socket's path.
+            self._folder = tempfile.TemporaryDirectory(prefix="relight-", ignore_cleanup_errors=True)
+        return Path(self._folder.name)
 
     def serve(self, name: str, model: Model) -> Served:
         """One model behind the front door."""
@@ -105,7 +114,7 @@ class _House:
                 parallel=model.parallel,
                 threads=model.threads or engine_threads(available_cpus()),
                 args=model.args,
-                socket=Path(self._sockets.name) / f"{list(self._loaded.config.models).index(name)}.sock",
+                socket=self._sockets() / f"{list(self._loaded.config.models).index(name)}.sock",
             )
             return await start(engine, spec, self.clock)
 

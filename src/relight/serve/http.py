@@ -25,7 +25,7 @@ class Request:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        self.path: str = _path(scope)
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.extra: Headers = []
         """Headers that every answer to this request carries."""
@@ -66,6 +66,13 @@ class Request:
     async def json(self, status: int, value: object, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send `value` as JSON."""
         await self.answer(status, msgspec.json.encode(value), [(b"content-type", JSON), *headers])
+
+
+def _path(scope: Scope) -> str:
+    """The path as this app's routes know it: an app that it is mounted into leaves its own prefix in `path`."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
 def _too_large(limit: int) -> BodyTooLarge:

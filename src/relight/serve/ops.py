@@ -52,16 +52,21 @@ class Ops:
 
     async def model(self, request: Request) -> None:
         """One model; its name may hold slashes."""
-        await request.json(200, self._model(self._front.model(request.path.removeprefix("/v1/models/"))))
+        await request.json(200, self._model(self._named(request, request.path.removeprefix("/v1/models/"))))
 
     async def move(self, request: Request) -> None:
         """`POST /models/{name}/wake` and `/sleep`; answers at once with the state that follows."""
         name, _, verb = request.path.removeprefix("/models/").rpartition("/")
         if verb not in ("wake", "sleep"):
             raise PathNotFound(f"{request.path}: there is nothing here", hint="use /models/NAME/wake or /models/NAME/sleep")
-        runner = self._front.model(name).runner
+        runner = self._named(request, name).runner
         after = runner.wake() if verb == "wake" else runner.sleep()
         await request.json(202, {"model": name, "state": after.state, "eta_s": round(after.eta_s, 3)})
+
+    def _named(self, request: Request, name: str) -> Served:
+        if not name:
+            raise PathNotFound(f"{request.path}: names no model", hint="GET /v1/models lists them")
+        return self._front.model(name)
 
     def _model(self, served: Served) -> dict[str, Any]:
         status = served.runner.status()

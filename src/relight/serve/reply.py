@@ -6,8 +6,9 @@ It owns the ASGI `send` of its request: nothing else may send, so that an event 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import math
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -36,9 +37,9 @@ class Reply:
         self._dialect = dialect
         self._lock = asyncio.Lock()
         self._boundary = sse.Boundary()
-        self._last_sent = self._last_event = front.clock.now()
+        self._last_life = self._last_event = front.clock.now()
         self.is_started = False
-        self._is_ended = False
+        self.is_ended = False
 
     async def whole(self, status: int, body: bytes, content_type: bytes) -> None:
         """Send a complete answer; the record is written before its last byte leaves."""
@@ -47,8 +48,8 @@ class Reply:
         self.is_started = True
         headers = [(b"content-type", content_type), *timing_headers(self._it)]
         self._front.close(self._it)
-        self._is_ended = True
-        await self._request.answer(status, body, headers)
+        self.is_ended = True
+        await self._send(self._request.answer(status, body, headers))
 
     async def begin(self) -> None:
         """Open the stream, if it is not open."""
@@ -65,7 +66,8 @@ class Reply:
         """Pass on a piece of the stream. Waits while the client is slower than the engine."""
         async with self._lock:
             await self._begin()
-            self._last_event = self._front.clock.now()
+            if not (self._boundary.is_between_events and _is_comment(data)):
+                self._last_life = self._last_event = self._front.clock.now()
             await self._write(data)
 
     async def end(self) -> None:
@@ -76,13 +78,13 @@ class Reply:
 
     async def fail(self, error: RelightError) -> None:
         """End with an error: as a response when nothing was sent yet, as an event in an open stream."""
-        self._front.refuse(self._it, error) if not self.is_started else self._it.fail(error)
-        if self._is_ended:
+        if self.is_ended:
             return
+        self._it.fail(error) if self.is_started else self._front.refuse(self._it, error)
         if isinstance(error, ClientGone):
             self._it.status = error.http_status
             self._front.close(self._it)
-            self._is_ended = True
+            self.is_ended = True
             return
         if not self.is_started:
             await self.whole_error(error)
@@ -94,7 +96,7 @@ class Reply:
             else:
                 # Half an event is out: whatever follows would be read as its rest. Closing the connection is honest.
                 self._front.close(self._it)
-                self._is_ended = True
+                self.is_ended = True
 
     async def whole_error(self, error: RelightError) -> None:
         """An error as a complete response in the dialect's shape."""
@@ -109,24 +111,26 @@ class Reply:
             yield
         finally:
             pulse.cancel()
-            with suppress(asyncio.CancelledError):
-                await pulse
+            await asyncio.wait({pulse})
+            if not pulse.cancelled():
+                pulse.exception()  # the client is gone: who sends the answer hears it as well
 
     async def _pulse(self, model: str) -> None:
         clock, every = self._front.clock, float(self._front.config.server.heartbeat)
         wait = every
         while True:
             await clock.sleep(wait)
-            silent = clock.now() - self._last_sent
+            silent = clock.now() - self._last_life
             if silent < every:
                 wait = every - silent
                 continue
             wait = every
             async with self._lock:
-                if self._is_ended:
+                if self.is_ended:
                     return
                 await self._begin()
                 if self._boundary.is_between_events:
+                    self._last_life = clock.now()
                     await self._write(self._sign_of_life(model))
 
     def _sign_of_life(self, model: str) -> bytes:
@@ -139,27 +143,38 @@ class Reply:
     async def _begin(self) -> None:
         if self.is_started:
             return
-        self.is_started = True
         self._it.status = 200
-        await self._request.start(200, [*_EVENT_STREAM, *timing_headers(self._it)])
+        await self._send(self._request.start(200, [*_EVENT_STREAM, *timing_headers(self._it)]))
+        self.is_started = True
 
     async def _write(self, data: bytes) -> None:
         self._boundary.feed(data)
         self._it.bytes_out += len(data)
-        self._last_sent = self._front.clock.now()
-        await self._request.send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._send(self._request.send({"type": "http.response.body", "body": data, "more_body": True}))
 
     async def _finish(self) -> None:
         self._front.close(self._it)
-        self._is_ended = True
-        await self._request.send({"type": "http.response.body", "body": b""})
+        self.is_ended = True
+        await self._send(self._request.send({"type": "http.response.body", "body": b""}))
+
+    async def _send(self, sending: Awaitable[None]) -> None:
+        try:
+            await sending
+        except OSError as error:
+            # ASGI lets a server say so in this way; uvicorn's `send` does nothing and its `receive` says it.
+            raise ClientGone("client: left before its answer was complete") from error
+
+
+def _is_comment(data: bytes) -> bool:
+    """Whether whole lines of `data` that begin an event are comments only; clients do not count those as life."""
+    return all(line.startswith(b":") for line in data.splitlines() if line)
 
 
 def error_headers(error: RelightError) -> list[tuple[bytes, bytes]]:
     """Headers that go with an error: when to come again, what is allowed."""
     headers = []
     if error.retry_after_s is not None:
-        headers.append((b"retry-after", str(max(1, round(error.retry_after_s + 0.5))).encode()))
+        headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", ", ".join(error.allow).encode()))
     return headers

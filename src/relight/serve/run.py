@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
     from relight.serve.app import App
 
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_LAST_WAIT_S: Final = 0.5
+
 
 class Server(uvicorn.Server):
     """uvicorn, with one thing more: the engines hear of the end when the signal comes, not when all clients have left."""
@@ -21,20 +26,47 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: App) -> None:
         super().__init__(config)
         self._app = app
+        self._asked_to_stop = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
+        self._deadline = 0.0
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals become turns of the loop. Unlike uvicorn's own this raises none again at the end: the exit is a normal one."""
+        loop = asyncio.get_running_loop()
+        for sig in _SIGNALS:
+            loop.add_signal_handler(sig, self.handle_exit, sig, None)
+        try:
+            yield
+        finally:
+            for sig in _SIGNALS:
+                loop.remove_signal_handler(sig)
+                signal.signal(sig, signal.SIG_IGN)  # nothing is left to stop, and the exit code shall say so
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM or SIGINT: no new requests, running answers get the grace; a second SIGINT ends them."""
-        super().handle_exit(sig, frame)
+        """SIGTERM or SIGINT: no new requests, running answers get the grace; a second one ends them at once."""
+        self.should_exit = True
+        self._asked_to_stop.set()
+        loop = asyncio.get_running_loop()
         if self._stopping is None:
-            loop = asyncio.get_running_loop()
             self._stopping = loop.create_task(self._app.stop())
+            self._deadline = loop.time() + (self.config.timeout_graceful_shutdown or 0) + _LAST_WAIT_S
+            return
+        self.force_exit = True
+        self._deadline = loop.time() + _LAST_WAIT_S
+        for task in self.server_state.tasks:
+            task.cancel()
+
+    async def main_loop(self) -> None:
+        """Wait for the end; uvicorn's own looks for it ten times a second."""
+        await self._asked_to_stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """uvicorn's own, then whatever of the engines is left."""
+        """uvicorn's own, then the engines' end. One that does not die in time does so with this process."""
         await super().shutdown(sockets)
         if self._stopping is not None:
-            await self._stopping
+            left_s = self._deadline - asyncio.get_running_loop().time()
+            await asyncio.wait({self._stopping}, timeout=max(left_s, 0.0))
 
 
 def run(app: App, sock: socket.socket, *, grace_s: float, slack_s: float) -> None:
@@ -44,7 +76,7 @@ def run(app: App, sock: socket.socket, *, grace_s: float, slack_s: float) -> Non
         loop="uvloop",
         http="httptools",
         ws="none",
-        lifespan="on",
+        lifespan="off",  # its end would wait for the engines without a limit; `Server` tells the app itself
         access_log=False,
         log_config=None,
         server_header=False,
@@ -53,8 +85,4 @@ def run(app: App, sock: socket.socket, *, grace_s: float, slack_s: float) -> Non
         timeout_keep_alive=75,
         backlog=2048,
     )
-    server = Server(config, app)
-    # uvicorn raises the signal again once it has shut down; the answer to it is then a normal exit.
-    for sig in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sig, lambda *_: None)
-    server.run(sockets=[sock])
+    Server(config, app).run(sockets=[sock])
