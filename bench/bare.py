@@ -16,6 +16,7 @@ def main(weights: str, sock: str, threads: str, *settings: str) -> None:
     params.hostnames = [sock]
     params.n_ctx, params.n_parallel = 16384, 2
     params.warmup = params.fit_params = params.ui = False
+    params.n_batch = params.n_ubatch = 128
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = int(threads)
     for setting in settings:
         name, _, value = setting.partition("=")

@@ -266,12 +266,8 @@ class Witness:
             case "exit":
                 self.alive.clear()
                 return EngineExited(now, generation, CRASH)
-            case "wake":
-                return WakeAsked(now)
-            case "tick":
-                return Tick(now)
-            case _:
-                return StopAsked(now)
+        bare: dict[str, type[WakeAsked | Tick | StopAsked]] = {"wake": WakeAsked, "tick": Tick, "stop": StopAsked}
+        return bare[kind](now)
 
     def note(self, decision: Decision) -> None:
         match decision:

@@ -11,9 +11,10 @@ import socket
 import sys
 import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _BACKLOG: Final = 2048
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def bind(argv: list[str]) -> socket.socket | None:
@@ -22,8 +23,9 @@ def bind(argv: list[str]) -> socket.socket | None:
     Only addresses of this machine's loopback, or with `public` set, are bound before the configuration is checked.
     """
     try:
-        host, port = _address(argv)
-        return listen(host, port)
+        server = _server(argv)
+        host, port = _address(argv, server)
+        return listen(host, port) if _is_allowed(host, argv, server) else None
     except (OSError, ValueError, TypeError, AttributeError):
         return None
 
@@ -42,12 +44,21 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _address(argv: list[str]) -> tuple[str, int]:
+def _server(argv: list[str]) -> dict[str, Any]:
     file = _option(argv, "--config", "-c") or "relight.toml"
-    server = tomllib.loads(Path(file).read_text(encoding="utf-8")).get("server", {})
+    server: dict[str, Any] = tomllib.loads(Path(file).read_text(encoding="utf-8")).get("server", {})
+    return server
+
+
+def _address(argv: list[str], server: dict[str, Any]) -> tuple[str, int]:
     host = _option(argv, "--host") or os.environ.get("RELIGHT_SERVER__HOST") or server.get("host", "127.0.0.1")
     port = _option(argv, "--port", "-p") or os.environ.get("PORT") or os.environ.get("RELIGHT_SERVER__PORT")
     return host, int(port or server.get("port", 8080))
+
+
+def _is_allowed(host: str, argv: list[str], server: dict[str, Any]) -> bool:
+    is_public = "--public" in argv or os.environ.get("RELIGHT_SERVER__PUBLIC", "").lower() == "true" or server.get("public")
+    return host in _LOOPBACK or is_public is True
 
 
 def _option(argv: list[str], *names: str) -> str | None:
