@@ -3,9 +3,12 @@
 `relight.create_app(config)` is the service as an ASGI app, imported when it is asked for.
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+TYPE_CHECKING = False  # `typing` itself would cost every start some 15 ms before the port is bound
 if TYPE_CHECKING:
+    from typing import Any
+
     from relight.serve.compose import create_app
 
 __version__ = "0.1.0"

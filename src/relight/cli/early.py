@@ -1,7 +1,8 @@
 """The port, before everything else: clients that connect while the rest is imported wait instead of being refused.
 
-Imports as little as it can. What it reads of the configuration it reads again, with all checks, once the port is bound;
-nothing is accepted before that.
+Imports next to nothing: a TOML parser alone would take longer than all that is done here. So the file is skimmed, and
+read again with all checks once the port is bound. Nothing is accepted before that, and a port that was read wrongly is
+given back and the right one bound.
 """
 
 from __future__ import annotations
@@ -9,12 +10,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import tomllib
-from pathlib import Path
-from typing import Any, Final
 
-_BACKLOG: Final = 2048
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+_BACKLOG = 2048
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def bind(argv: list[str]) -> socket.socket | None:
@@ -23,10 +21,14 @@ def bind(argv: list[str]) -> socket.socket | None:
     Only addresses of this machine's loopback, or with `public` set, are bound before the configuration is checked.
     """
     try:
-        server = _server(argv)
-        host, port = _address(argv, server)
-        return listen(host, port) if _is_allowed(host, argv, server) else None
-    except (OSError, ValueError, TypeError, AttributeError):
+        server = skim(_option(argv, "--config", "-c") or "relight.toml")
+        host = _option(argv, "--host") or os.environ.get("RELIGHT_SERVER__HOST") or server.get("host", "127.0.0.1")
+        port = _option(argv, "--port", "-p") or os.environ.get("PORT") or os.environ.get("RELIGHT_SERVER__PORT")
+        is_public = "true" in (os.environ.get("RELIGHT_SERVER__PUBLIC", "").lower(), server.get("public"))
+        if host not in _LOOPBACK and "--public" not in argv and not is_public:
+            return None
+        return listen(host, int(port or server.get("port", "8080")))
+    except (OSError, ValueError):
         return None
 
 
@@ -44,21 +46,23 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _server(argv: list[str]) -> dict[str, Any]:
-    file = _option(argv, "--config", "-c") or "relight.toml"
-    server: dict[str, Any] = tomllib.loads(Path(file).read_text(encoding="utf-8")).get("server", {})
-    return server
+def skim(file: str) -> dict[str, str]:
+    """The plain `key = value` lines of the `[server]` section, unquoted; raises `OSError`, `ValueError`."""
+    found, is_inside = {}, False
+    with open(file, encoding="utf-8") as lines:  # noqa: PTH123 - pathlib costs more than this function
+        for line in lines:
+            text = line.partition("#")[0].strip()
+            if text.startswith("["):
+                is_inside = text == "[server]"
+            elif is_inside and "=" in text:
+                key, _, value = text.partition("=")
+                found[key.strip()] = value.strip().strip("\"'")
+    return found
 
 
-def _address(argv: list[str], server: dict[str, Any]) -> tuple[str, int]:
-    host = _option(argv, "--host") or os.environ.get("RELIGHT_SERVER__HOST") or server.get("host", "127.0.0.1")
-    port = _option(argv, "--port", "-p") or os.environ.get("PORT") or os.environ.get("RELIGHT_SERVER__PORT")
-    return host, int(port or server.get("port", 8080))
-
-
-def _is_allowed(host: str, argv: list[str], server: dict[str, Any]) -> bool:
-    is_public = "--public" in argv or os.environ.get("RELIGHT_SERVER__PUBLIC", "").lower() == "true" or server.get("public")
-    return host in _LOOPBACK or is_public is True
+def wants_early(argv: list[str]) -> bool:
+    """True for `relight serve …` that will really serve."""
+    return len(argv) > 1 and argv[1] == "serve" and not {"--help", "-h"} & set(argv) and sys.platform != "win32"
 
 
 def _option(argv: list[str], *names: str) -> str | None:
@@ -69,8 +73,3 @@ def _option(argv: list[str], *names: str) -> str | None:
             if word.startswith(f"{name}="):
                 return word.partition("=")[2]
     return None
-
-
-def wants_early(argv: list[str]) -> bool:
-    """True for `relight serve …` that will really serve."""
-    return len(argv) > 1 and argv[1] == "serve" and not {"--help", "-h"} & set(argv) and sys.platform != "win32"
