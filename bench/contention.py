@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench.report import Report
-from bench.wake import BRIEFLY, QUESTION, bare_engine
+from bench.wake import BEST, QUESTION, bare_engine
 from bench.wire import stream
 from relight.engines.cpu import available_cpus, engine_threads
 
 RUNS = 3
 LONG: dict[str, object] = {**QUESTION, "max_tokens": 64, "temperature": 0}
 WAITING: dict[str, dict[str, str]] = {
-    "never spins": {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"},
-    "spins briefly (ours)": BRIEFLY,
-    "libgomp's default": {},
+    "never spins": {**BEST, "GOMP_SPINCOUNT": "0"},
+    "spins briefly (ours)": BEST,
+    "libgomp's default": {"GLIBC_TUNABLES": BEST["GLIBC_TUNABLES"]},
 }
 
 

@@ -19,7 +19,7 @@ from relight.weights.wanted import require
 
 RUNS = 9
 QUESTION: dict[str, object] = {"model": "smol", "max_tokens": 8, "messages": [{"role": "user", "content": "What is a lamp?"}]}
-BRIEFLY = {"GOMP_SPINCOUNT": "1000"}
+BEST = {"GOMP_SPINCOUNT": "1000", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def run() -> Report:
@@ -60,7 +60,7 @@ def bare_engine(threads: int, *settings: str, env: dict[str, str] | None = None)
         sock = f"{folder}/e.sock"
         command = [sys.executable, str(Path(__file__).with_name("bare.py")), str(weights()), sock, str(threads), *settings]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**ENVIRONMENT, **(BRIEFLY if env is None else env)}
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**ENVIRONMENT, **(BEST if env is None else env)}
         )
         try:
             assert process.stdout is not None
