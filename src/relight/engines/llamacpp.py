@@ -18,9 +18,9 @@ from relight.errors import EngineFailed, RelightError
 
 _CHILD: Final = Path(__file__).with_name("llamacpp_child.py")
 _PACKAGE_ROOT: Final = Path(__file__).parents[2]
-# How long a thread spins at a barrier before it sleeps. Front door and engine share the cores: with libgomp's default a
-# busy neighbour costs two thirds of the decode rate, and never spinning costs one third of it when there is none. A
-# thousand rounds keep the rate when quiet, and wake soonest when not (`python -m bench contention`).
+# How long a thread spins at a barrier before it sleeps. Front door and engine share the cores: never spinning costs a
+# third of the decode rate on a quiet machine, libgomp's default a tenth of the wake beside a busy process
+# (`python -m bench contention`).
 _SPIN: Final = {"GOMP_SPINCOUNT": "1000"}
 # Huge pages for what is allocated in one piece. The KV cache is zeroed at every wake: 360 MiB in 4 KiB pages took 230 ms
 # of it, in huge ones 80 to 140 ms.
