@@ -251,3 +251,33 @@ def test_trace_of_any_header_is_well_formed_or_none(headers: Mapping[bytes, byte
         assert len(trace.trace_id) == 32
         assert int(trace.trace_id, 16) > 0
         assert trace.span_id is None or (len(trace.span_id) == 16 and int(trace.span_id, 16) > 0)
+
+
+# --- an answer in one piece
+
+
+@pytest.mark.parametrize(
+    ("told_s", "prefill_s", "decode_s"), [(3.0, 1.0, 3.0), (None, 4.0, 0.0), (9.0, 0.0, 4.0), (-1.0, 4.0, 0.0)]
+)
+def test_decoding_that_the_engine_timed_is_taken_out_of_the_prefill(
+    told_s: float | None, prefill_s: float, decode_s: float
+) -> None:
+    hands = Hands()
+    it = opened(hands)
+    it.enter(Phase.PREFILL)
+    hands.at = 4.0
+    it.split_decode(told_s)
+    record = it.close()
+    assert (record.phases[Phase.PREFILL], record.phases[Phase.DECODE]) == (prefill_s, decode_s)
+    assert sum(record.phases.values()) == record.total_s
+
+
+def test_streamed_answer_keeps_the_phases_that_were_seen() -> None:
+    hands = Hands()
+    it = opened(hands)
+    it.enter(Phase.PREFILL)
+    hands.at = 1.0
+    it.first_token()
+    hands.at = 2.0
+    it.split_decode(1.9)
+    assert it.close().phases[Phase.PREFILL] == 1.0

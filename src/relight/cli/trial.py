@@ -14,10 +14,8 @@ import msgspec
 from relight.clock import Clock, SystemClock
 from relight.config.load import Loaded
 from relight.config.schema import Model
-from relight.engines.base import Spec
 from relight.engines.connection import Exchange, exchange
-from relight.engines.cpu import available_cpus, engine_threads
-from relight.engines.kinds import engine_for
+from relight.engines.kinds import engine_for, spec_for
 from relight.engines.process import EngineProcess, start
 from relight.errors import EngineFailed
 from relight.weights.wanted import require
@@ -48,7 +46,9 @@ async def try_out(name: str, model: Model, loaded: Loaded, clock: Clock | None =
     clock = clock or SystemClock()
     with TemporaryDirectory(prefix="relight-") as folder:
         began = clock.now()
-        engine = await start(engine_for(model.engine), _spec(name, model, loaded, Path(folder)), clock)
+        weights = require(name, model, loaded.folder, loaded.config.weights.dir) if model.source else None
+        spec = spec_for(name, model, weights, Path(folder) / "trial.sock")
+        engine = await start(engine_for(model.engine), spec, clock)
         try:
             async with asyncio.timeout(model.wake_timeout):
                 await engine.ready()
@@ -63,18 +63,6 @@ async def try_out(name: str, model: Model, loaded: Loaded, clock: Clock | None =
             ) from None
         finally:
             await engine.stop(_STOP_S)
-
-
-def _spec(name: str, model: Model, loaded: Loaded, folder: Path) -> Spec:
-    return Spec(
-        model=name,
-        weights=require(name, model, loaded.folder, loaded.config.weights.dir) if model.source else None,
-        context=model.context,
-        parallel=model.parallel,
-        threads=model.threads or engine_threads(available_cpus()),
-        args=model.args,
-        socket=folder / "trial.sock",
-    )
 
 
 async def _ask(engine: EngineProcess, load_s: float, clock: Clock) -> Trial:

@@ -1,11 +1,13 @@
-"""The engines that a configuration can name, by name."""
+"""From what a configuration names to an engine and what it is asked to run."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from relight.config.schema import EngineKind
+from relight.config.schema import EngineKind, Model
 from relight.engines.base import Capabilities, Command, Engine, Probe, Ready, Spec
+from relight.engines.cpu import available_cpus, engine_threads
 from relight.engines.llamacpp import LlamaCpp
 
 
@@ -24,6 +26,19 @@ class Scripted:
     async def probe(self, spec: Spec) -> Probe:
         """It reports its readiness; nobody has to ask."""
         return Ready()
+
+
+def spec_for(name: str, model: Model, weights: Path | None, socket: Path) -> Spec:
+    """How the model called `name` is to be run; threads that are not configured come from the CPU quota."""
+    return Spec(
+        model=name,
+        weights=weights,
+        context=model.context,
+        parallel=model.parallel,
+        threads=model.threads or engine_threads(available_cpus()),
+        args=model.args,
+        socket=socket,
+    )
 
 
 def engine_for(kind: EngineKind) -> Engine:

@@ -143,7 +143,7 @@ class Completions:
         is_stream = (head.get(b"content-type") or b"").startswith(b"text/event-stream")
         tap = Tap(self._dialect, stream=is_stream, keep_text=self._front.keeps_content)
         if not is_stream:
-            answer = await _collect(asked, tap, it)
+            answer = await _collect(asked, tap)
             _note(tap, it, self._front)
             if not reply.is_started:
                 await reply.whole(head.status, answer, head.get(b"content-type") or JSON)
@@ -175,11 +175,10 @@ async def _engine(ticket: Ticket) -> Path:
         raise _Unread(error.message) from error
 
 
-async def _collect(asked: Exchange, tap: Tap, it: Interaction) -> bytes:
+async def _collect(asked: Exchange, tap: Tap) -> bytes:
     parts = []
     async for chunk in asked.chunks():
         tap.feed(chunk)
-        it.first_token()
         parts.append(chunk)
     return b"".join(parts)
 
@@ -188,6 +187,7 @@ def _note(tap: Tap, it: Interaction, front: Front) -> None:
     usage = tap.finish()
     it.prompt_tokens, it.cached_tokens, it.completion_tokens = usage.prompt, usage.cached, usage.completion
     it.finish = usage.finish
+    it.split_decode(usage.decode_s)
     if usage.error:
         it.fail(EngineFailed(f"engine: {usage.error}"))
     if front.keeps_content:

@@ -10,9 +10,7 @@ from pathlib import Path
 from relight.clock import Clock, SystemClock
 from relight.config.load import Loaded, load
 from relight.config.schema import Model
-from relight.engines.base import Spec
-from relight.engines.cpu import available_cpus, engine_threads
-from relight.engines.kinds import engine_for
+from relight.engines.kinds import engine_for, spec_for
 from relight.engines.process import EngineProcess, start
 from relight.errors import EngineFailed, RelightError
 from relight.lifecycle.eta import WakeTimes
@@ -107,16 +105,9 @@ class _House:
         engine = engine_for(model.engine)
 
         async def launch() -> EngineProcess:
-            spec = Spec(
-                model=name,
-                weights=await self._weights(name, model),
-                context=model.context,
-                parallel=model.parallel,
-                threads=model.threads or engine_threads(available_cpus()),
-                args=model.args,
-                socket=self._sockets() / f"{list(self._loaded.config.models).index(name)}.sock",
-            )
-            return await start(engine, spec, self.clock)
+            weights = await self._weights(name, model)
+            socket = self._sockets() / f"{list(self._loaded.config.models).index(name)}.sock"
+            return await start(engine, spec_for(name, model, weights, socket), self.clock)
 
         return launch
 

@@ -98,6 +98,16 @@ class Interaction:
             self.first_token_s = self._clock.now() - self.opened_at
             self.enter(Phase.DECODE)
 
+    def split_decode(self, decode_s: float | None) -> None:
+        """An answer in one piece is here: its decoding, as the engine timed it, is taken out of the prefill."""
+        if self.first_token_s is not None:
+            return
+        self.enter(Phase.DECODE)
+        prefill = self._phases.get(Phase.PREFILL, 0.0)
+        moved = min(max(decode_s or 0.0, 0.0), prefill)
+        self._phases[Phase.PREFILL] = prefill - moved
+        self._phases[Phase.DECODE] = self._phases.get(Phase.DECODE, 0.0) + moved
+
     def fail(self, error: RelightError) -> None:
         """Note why it failed; the first reason stays."""
         if self.category is None:

@@ -20,6 +20,8 @@ class Usage:
     completion: int | None = None
     finish: str | None = None
     error: str | None = None
+    decode_s: float | None = None
+    """Seconds from the first token to the last, where the engine tells."""
 
 
 class Dialect(Protocol):

@@ -43,16 +43,12 @@ class Chat:
         )
 
     def read(self, payload: dict[str, Any], usage: Usage) -> None:
+        if isinstance(timings := payload.get("timings"), dict):
+            _read_timings(timings, usage)
         if isinstance(tokens := payload.get("usage"), dict):
             usage.prompt = count(tokens.get("prompt_tokens"))
             usage.completion = count(tokens.get("completion_tokens"))
             usage.cached = _cached(tokens.get("prompt_tokens_details"))
-        elif isinstance(timings := payload.get("timings"), dict):
-            # Without include_usage a llama.cpp stream still closes with its timings.
-            fresh, cached = count(timings.get("prompt_n")), count(timings.get("cache_n"))
-            usage.prompt = None if fresh is None else fresh + (cached or 0)
-            usage.cached = cached
-            usage.completion = count(timings.get("predicted_n"))
         for choice in objects(payload.get("choices")):
             if choice.get("finish_reason"):
                 usage.finish = str(choice["finish_reason"])
@@ -115,6 +111,16 @@ class Responses:
 def error_body(error: RelightError) -> dict[str, Any]:
     """The envelope that OpenAI's clients expect, with `param` always there as they expect it."""
     return {"error": {**envelope(error), "message": _message(error), "type": _type(error), "param": None}}
+
+
+def _read_timings(timings: dict[str, Any], usage: Usage) -> None:
+    """llama.cpp's own: in every last event and whole answer, also where usage was not asked for."""
+    fresh, cached = count(timings.get("prompt_n")), count(timings.get("cache_n"))
+    usage.prompt = None if fresh is None else fresh + (cached or 0)
+    usage.cached = cached
+    usage.completion = count(timings.get("predicted_n"))
+    if isinstance(decode_ms := timings.get("predicted_ms"), (int, float)):
+        usage.decode_s = decode_ms / 1000
 
 
 def _message(error: RelightError) -> str:
