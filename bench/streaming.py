@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.report import Report
 from bench.wake import bare_engine
-from bench.wire import EXAMPLE, cpu_seconds, front_door, get, post, stream
+from bench.wire import EXAMPLE, Address, connect, cpu_seconds, engine_socket, front_door, get, post, request, stream
 from relight.engines.cpu import available_cpus, engine_threads
 
 RUNS = 5
@@ -27,15 +27,17 @@ def run() -> Report:
     """Real tokens per second direct and through the door; CPU time of the door per request and per chunk."""
     report = Report("The stream path")
     direct, through = [], []
-    with front_door(EXAMPLE) as (_, address), bare_engine(engine_threads(available_cpus())) as sock:
+    with front_door(EXAMPLE) as (process, address), bare_engine(engine_threads(available_cpus())) as sock:
         for target in (address, sock):
             stream(target, LONG)
         for _ in range(RUNS):
             direct.append(_rate(sock))
             through.append(_rate(address))
+        freed = [_until_slot_is_free(address, process.pid) for _ in range(RUNS)]
     report.add("real engine, direct", "tokens/s", direct)
     report.add("real engine, through the front door", "tokens/s", through)
     report.add("through / direct", "x", [a / b for a, b in zip(through, direct, strict=True)], ">= 0.97")
+    report.add("client leaves in mid-stream, engine's slot free after", "ms", freed, "<= 1000")
     _scripted(report)
     return report
 
@@ -43,6 +45,19 @@ def run() -> Report:
 def _rate(target: str | tuple[str, int]) -> float:
     answer = stream(target, LONG)
     return answer.tokens / (answer.total_s - answer.first_data_s)
+
+
+def _until_slot_is_free(address: Address, pid: int) -> float:
+    """Leave after the first token; milliseconds until the engine says that none of its slots works."""
+    with connect(address) as client:
+        client.sendall(request("/v1/chat/completions", {**LONG, "max_tokens": 2000, "stream": True}))
+        while b'"content":"' not in client.recv(65536):
+            pass
+    left = time.perf_counter()
+    sock = engine_socket(pid)
+    while b'"is_processing":true' in get(sock, "/slots"):
+        time.sleep(0.005)
+    return (time.perf_counter() - left) * 1000
 
 
 def _scripted(report: Report) -> None:

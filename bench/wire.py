@@ -66,7 +66,7 @@ def get(address: Address, path: str) -> bytes:
 def post(address: Address, path: str, body: object) -> bytes:
     """The whole answer to a POST."""
     with connect(address) as sock:
-        sock.sendall(_request(path, body))
+        sock.sendall(request(path, body))
         return b"".join(iter(lambda: sock.recv(65536), b""))
 
 
@@ -75,7 +75,7 @@ def stream(address: Address, body: dict[str, object], path: str = "/v1/chat/comp
     began = time.perf_counter()
     first, parts = 0.0, []
     with connect(address) as sock:
-        sock.sendall(_request(path, {**body, "stream": True}))
+        sock.sendall(request(path, {**body, "stream": True}))
         while chunk := sock.recv(65536):
             parts.append(chunk)
             if not first and b'"delta":{' in chunk:
@@ -84,7 +84,8 @@ def stream(address: Address, body: dict[str, object], path: str = "/v1/chat/comp
     return Streamed(first, time.perf_counter() - began, answer.count(b'"delta":{"content":"'), answer)
 
 
-def _request(path: str, body: object) -> bytes:
+def request(path: str, body: object) -> bytes:
+    """The bytes of a POST that closes its connection."""
     data = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-type: application/json\r\n"
     return head.encode() + f"content-length: {len(data)}\r\n\r\n".encode() + data
@@ -109,14 +110,14 @@ def front_door(config: Path, log: Path | None = None, **settings: str) -> Iterat
             process.kill()
 
 
-def resident_mib(pid: int) -> float:
-    """Proportional set size where the kernel tells it, else resident set size, in MiB."""
-    for file, key in (("smaps_rollup", "Pss:"), ("status", "VmRSS:")):
-        with suppress(OSError):
-            for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
-                if line.startswith(key):
-                    return int(line.split()[1]) / 1024
-    return 0.0
+def engine_socket(front_door_pid: int) -> str:
+    """The socket of the engine that a front door has started, from the engine's own command line."""
+    for task in Path(f"/proc/{front_door_pid}/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            if found := [word.removeprefix("socket=") for word in words if word.endswith(".sock")]:
+                return found[0]
+    raise RuntimeError("the front door has no engine")
 
 
 def rss_mib(pid: int) -> float:

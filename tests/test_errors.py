@@ -97,7 +97,7 @@ def test_text_is_the_message_and_then_the_hint() -> None:
 def test_overflow_carries_both_numbers_and_says_what_to_do() -> None:
     error = errors.ContextOverflow("too long", prompt_tokens=9, context_tokens=8)
     assert (error.prompt_tokens, error.context_tokens) == (9, 8)
-    assert error.hint == "shorten the prompt, or raise models.NAME.context"
+    assert error.hint == "shorten the prompt"
 
 
 def test_method_not_allowed_lists_those_that_are() -> None:

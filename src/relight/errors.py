@@ -62,6 +62,8 @@ class RelightError(Exception):
     def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.log_message = message
+        """What a log may say of it: the message, without what somebody may have said."""
         self.hint = hint
         self.retry_after_s = retry_after_s
 
@@ -159,7 +161,7 @@ class ContextOverflow(InvalidRequest):
     category = Category.CONTEXT_OVERFLOW
 
     def __init__(self, message: str, *, prompt_tokens: int | None = None, context_tokens: int | None = None) -> None:
-        super().__init__(message, hint="shorten the prompt, or raise models.NAME.context")
+        super().__init__(message, hint="shorten the prompt")
         self.prompt_tokens = prompt_tokens
         self.context_tokens = context_tokens
 
@@ -226,7 +228,7 @@ class EngineFailed(RelightError):
 
 
 class EngineCrashed(RelightError):
-    """The engine ended while it was answering."""
+    """The engine ended while it was answering; the next request starts it again."""
 
     code = "engine_crashed"
     category = Category.ENGINE_CRASHED
@@ -236,7 +238,11 @@ class EngineCrashed(RelightError):
 
 
 class EngineRejected(InvalidRequest):
-    """The engine refused the request; its own words are the message."""
+    """The engine refused the request; its own words are the message, and may quote the request."""
 
     code = "engine_rejected"
     source = Source.ENGINE
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint, retry_after_s=retry_after_s)
+        self.log_message = "engine: refused the request"

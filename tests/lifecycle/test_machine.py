@@ -194,7 +194,30 @@ class TestDraining:
         assert run(DRAINING, EngineExited(1.0, 1, CRASH))[0].state is State.ASLEEP
 
 
+class TestClosed:
+    """The server stops: whatever comes, nothing wakes the engine again."""
+
+    def test_draining_for_good_refuses_who_is_held_for_the_next_wake(self) -> None:
+        after, decisions = run(DRAINING, Requested(1.0, 2), StopAsked(2.0, for_good=True), Finished(3.0, 1))
+        assert after.state is State.ASLEEP
+        assert [item.request for item in decisions if isinstance(item, Refuse)] == [2]
+        assert not any(isinstance(item, Start) for item in decisions)
+
+    def test_nothing_starts_afterwards(self) -> None:
+        after, decisions = run(AWAKE, StopAsked(1.0, for_good=True), WakeAsked(2.0), Requested(3.0, 7))
+        assert after.state is State.ASLEEP
+        assert not any(isinstance(item, Start) for item in decisions)
+        assert isinstance(decisions[-1], Refuse)
+        assert isinstance(decisions[-1].error, Stopping)
+
+    def test_sleep_alone_closes_nothing(self) -> None:
+        assert run(AWAKE, StopAsked(1.0), Requested(2.0, 7))[0].state is State.WAKING
+
+
 class TestFailed:
+    def test_wake_asked_within_the_back_off_does_not_restart_a_broken_engine(self) -> None:
+        assert run(FAILED, WakeAsked(0.5)) == (FAILED, [])
+
     def test_request_within_the_back_off_hears_the_reason_and_when_to_come_again(self) -> None:
         after, decisions = run(FAILED, Requested(0.25, 2))
         assert after.state is State.FAILED

@@ -207,6 +207,31 @@ async def test_launch_that_raises_something_unforeseen_is_a_failure_not_a_hang(s
     assert runner.status().state is State.FAILED
 
 
+async def test_stop_with_one_held_behind_a_drain_starts_nothing(stage: Stage) -> None:
+    hold = asyncio.Event()
+    first = asyncio.create_task(stage.request("a", hold))
+    await stage.settle()
+    stage.hangar.engines[0].become_ready()
+    await stage.settle()
+    stage.runner.sleep()
+    second = asyncio.create_task(stage.request("b", released()))
+    await stage.settle()
+    stopping = asyncio.create_task(stage.runner.stop())
+    await stage.settle()
+    hold.set()
+    await asyncio.gather(first, second, stopping)
+    assert stage.outcomes == ["a admitted", f"b {Stopping.code}"]
+    assert len(stage.hangar.engines) == 1
+
+
+async def test_engine_that_never_answers_is_told_as_a_failure(stage: Stage) -> None:
+    stage.runner.wake()
+    await stage.clock.advance(101)
+    assert stage.runner.status().state is State.ASLEEP  # stopped, failed, and the back-off is over
+    assert any("did not answer within 100 s" in line for line in stage.hangar.heard)
+    assert not stage.hangar.engines[0].is_running
+
+
 ACTIONS = st.lists(
     st.tuples(st.sampled_from(["request", "leave", "finish", "ready", "crash", "wake", "sleep", "advance"]), st.integers(0, 7)),
     max_size=25,

@@ -57,3 +57,10 @@ async def test_public_service_serves_every_name_and_every_page(tmp_path: Path) -
         body, origin = request_body("text=x"), (b"origin", b"https://blog.example")
         call = await door.call("POST", CHAT, body, [origin], host=b"models.example").done()
         assert call.status == 200
+
+
+async def test_post_that_another_site_caused_is_forbidden_also_without_an_origin(tmp_path: Path) -> None:
+    async with front_door(tmp_path) as door:
+        call = door.call("POST", "/models/toy/wake", headers=[(b"sec-fetch-site", b"cross-site")])
+        assert (await call.done()).status == 403
+        assert await door.state() == "asleep"

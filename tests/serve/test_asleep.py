@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -389,3 +390,24 @@ async def test_stalled_client_does_not_hold_up_a_server_that_has_run_out_of_pati
         assert not call.is_complete
         assert door.log.record()["error"] == "engine_failed"
         assert not door.log.unbalanced()
+
+
+async def test_model_wakes_again_after_its_folder_of_sockets_was_cleaned_away(tmp_path: Path) -> None:
+    async with front_door(tmp_path) as door:
+        await door.awake()
+        folder = door.engine.socket.parent
+        await door.call("POST", "/models/toy/sleep").done()
+        await door.until_state("asleep")
+        shutil.rmtree(folder)
+        assert (await door.ask("text=back").done()).status == 200
+
+
+async def test_request_that_was_half_sent_when_the_server_stopped_wakes_nothing(tmp_path: Path) -> None:
+    async with front_door(tmp_path) as door:
+        call = door.call("POST", CHAT, None)
+        call.feed(b'{"messages": [', more=True)
+        await door.app.stop()
+        call.feed(b"]}")
+        assert (await call.done()).status == 503
+        assert call.json()["error"]["code"] == "stopping"
+        assert await door.state() == "asleep"

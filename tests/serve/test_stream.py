@@ -194,6 +194,17 @@ async def _decoded(door: Door) -> int:
     return max(int(slot["next_token"][0]["n_decoded"]) for slot in slots if slot["is_processing"])
 
 
+async def test_client_that_reads_nothing_gives_its_slot_back(tmp_path: Path) -> None:
+    async with front_door(tmp_path, server={"write_timeout": "100ms"}) as door:
+        call = door.ask("tokens=300000", stream=True)
+        await call.until_bytes(b'"content":')
+        call.stall()
+        await call.done()
+        await door.until_busy(0)
+        assert door.log.record()["error"] == "client_gone"
+        assert "did not read" in door.log.record()["error_message"]
+
+
 async def test_heartbeats_do_not_pile_up_before_a_stalled_client(tmp_path: Path) -> None:
     async with front_door(tmp_path, server={"heartbeat": "1s"}) as door:
         call = door.ask("text=one stall=after:1", stream=True)

@@ -135,6 +135,7 @@ def test_fields_are_those_of_the_design() -> None:
         "stream": True,
         "status": 200,
         "error": "engine_crashed",
+        "error_code": "engine_crashed",
         "error_message": "gone",
         "finish": "stop",
         "session": "s1",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relight.telemetry.redact import redact, redact_all
+from relight.telemetry.redact import change_all, redact
 
 DIGITS = "0123456789"
 
@@ -87,7 +87,7 @@ def test_harmless_text_stays(text: str) -> None:
 def test_every_string_in_a_value_is_redacted_and_nothing_else() -> None:
     value = {"messages": [{"content": ["jane@example.com", 4111111111111111, None, True]}], "user": "sk-proj-Ab3dEf6hIj9kLm2n"}
     expected = {"messages": [{"content": ["[email]", 4111111111111111, None, True]}], "user": "[key]"}
-    assert redact_all(value) == expected
+    assert change_all(value, redact) == expected
 
 
 @given(st.text(alphabet="sk-_pasword:= is\"'@.1234567890eyJ()+ \nAKIA"), st.text(alphabet="sk-@. 12\n"))
@@ -136,3 +136,10 @@ def test_time_grows_with_the_text_and_not_faster(unit: str) -> None:
 
     small, large = cost(20_000), cost(160_000)
     assert large < 24 * small + 0.02  # eight times the text; a quadratic one would cost sixty-four times
+
+
+def test_what_is_nested_too_deeply_is_left_out_instead_of_failing() -> None:
+    value: object = "end"
+    for _ in range(900):
+        value = [value]
+    assert "[nested too deeply]" in str(change_all(value, redact))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,9 +145,18 @@ def test_own_file_with_a_pin_is_used_only_once_it_was_checked(tmp_path: Path) ->
     assert require("smol", model, tmp_path, "store") == tmp_path / "m.gguf"
 
     wrong = wanted("smol", Model(source="file:m.gguf", sha256="3" * 64), tmp_path, "store")
-    with pytest.raises(WeightsError, match=f"should be {'3' * 64}, got {sha256(BIG)}"):
+    with pytest.raises(WeightsError, match=f"sha256 is {sha256(BIG)}, and should be {'3' * 64}; check models"):
         fetch(wrong)
     assert (tmp_path / "m.gguf").exists()
+
+
+def test_wrong_digest_in_one_configuration_leaves_the_weights_to_the_others(server: FileServer, tmp_path: Path) -> None:
+    server.files["/m.gguf"] = BIG
+    right = want(f"{server.url}/m.gguf", tmp_path)
+    fetch(right)
+    with pytest.raises(WeightsError, match=r"is whole, as it was checked before"):
+        verify(replace(right, sha256="3" * 64))
+    assert state(right) is State.DOWNLOADED
 
 
 def test_own_file_that_is_not_there_is_named(tmp_path: Path) -> None:

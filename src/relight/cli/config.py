@@ -11,6 +11,7 @@ from relight.cli.output import config_option, json_option, print_json, print_tab
 from relight.config.keys import dotted, schema, walk
 from relight.config.leaf import plain, written
 from relight.config.load import load
+from relight.weights.source import parse
 
 # A password in a URL, and the value of a parameter or an engine setting that is named like a secret.
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
@@ -44,6 +45,9 @@ def show(*, config_file: str, as_json: bool) -> None:
 def check(*, config_file: str) -> None:
     """Say everything that is wrong with the configuration; exit with 3 if there is anything."""
     found = load(config_file).config
+    for name, model in found.models.items():
+        if model.source:
+            parse(model.source, key=f"{config_file}: models.{name}.source")
     default = found.default_model()
     answers = f"{default} answers when none is named" if default else "requests have to name one"
     click.echo(f"{config_file}: fine; models: {', '.join(found.models)}; {answers}")

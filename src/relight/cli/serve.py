@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -74,7 +76,7 @@ def _socket(bound: socket.socket | None, host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise UsageError(
                 f"server.port: {port} is taken on {host}",
-                hint="stop what listens there, or choose another: relight serve --port 0",
+                hint="stop what listens there, or choose another with --port or PORT=8081",
             ) from error
         raise UsageError(
             f"server.host: cannot listen on {host}:{port}: {error.strerror}", hint="check server.host and server.port"
@@ -83,7 +85,10 @@ def _socket(bound: socket.socket | None, host: str, port: int) -> socket.socket:
 
 def _is_at(bound: socket.socket, host: str, port: int) -> bool:
     name = bound.getsockname()
-    wanted = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
+    try:
+        wanted = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][4]
+    except OSError:
+        return False
     return name[0] == wanted[0] and port in (0, name[1])
 
 
@@ -113,6 +118,12 @@ def _check_weights(loaded: Loaded) -> list[str]:
     return missing
 
 
+def _program() -> str:
+    """How this program was called, so that a line can be pasted also where it is not on the PATH."""
+    called = Path(sys.argv[0])
+    return "relight" if shutil.which("relight") else str(called)
+
+
 def _announce(loaded: Loaded, sock: socket.socket, missing: list[str]) -> None:
     """Say where it is, with a line that works when pasted."""
     host, port = sock.getsockname()[:2]
@@ -120,12 +131,14 @@ def _announce(loaded: Loaded, sock: socket.socket, missing: list[str]) -> None:
     base = f"http://{shown}:{port}"
     model = loaded.config.default_model() or next(iter(loaded.config.models))
     body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "Say hello."}]})
+    state = f"{', '.join(loaded.config.models)} asleep until somebody asks."
+    if missing and not loaded.config.weights.download:
+        state = f"{', '.join(missing)} cannot answer yet; run: relight models pull -c {loaded.path}"
     lines = [
-        f"{loaded.config.service.name} is listening; {', '.join(loaded.config.models)} asleep until somebody asks.",
+        f"{loaded.config.service.name} is listening; {state}",
         f"  page  {base}/",
+        f"  chat  {_program()} chat --url {base}",
         f"  try   curl -N {base}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
         "  stop  Ctrl-C",
     ]
-    if missing and not loaded.config.weights.download:
-        lines.append(f"  {', '.join(missing)}: not downloaded; run: relight models pull -c {loaded.path} {' '.join(missing)}")
     print("\n".join(lines), file=sys.stderr, flush=True)

@@ -95,6 +95,13 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             extra={"at_least": "10ms"},
         ),
     ] = Duration(5)
+    write_timeout: Annotated[
+        Duration,
+        Meta(
+            description="Longest time that an answer waits for a client that does not read; then the client counts as gone.",
+            examples=["60s"],
+        ),
+    ] = Duration(60)
     grace: Annotated[
         Duration,
         Meta(

@@ -47,7 +47,6 @@ class LlamaCpp:
                 "/v1/messages/count_tokens",
             }
         ),
-        snapshots=True,
     )
 
     def command(self, spec: Spec) -> Command:

@@ -16,6 +16,7 @@ import msgspec
 from relight.clock import Clock
 from relight.engines.base import Broken, Command, Engine, Ready, Spec
 from relight.errors import EngineFailed
+from relight.values import NOT_JSON
 
 _LAST_LINES: Final = 40
 _LINES_IN_MESSAGE: Final = 8
@@ -104,15 +105,21 @@ class EngineProcess:
                 async with asyncio.timeout(grace_s):
                     await self._process.wait()
             except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.kill()
+                self._kill()
                 await self._process.wait()
+            except asyncio.CancelledError:
+                self._kill()  # whoever hurries us still wants it gone
+                raise
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
         if self._ready_fd is not None:  # nobody ever asked whether it is ready
             os.close(self._ready_fd)
             self._ready_fd = None
         self.spec.socket.unlink(missing_ok=True)
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
 
     async def _news(self) -> None:
         if self._ready_fd is None:
@@ -202,7 +209,7 @@ def _argv(command: Command, ready_fd: int | None) -> list[str]:
 def _read_line(line: bytes) -> _News:
     try:
         return msgspec.json.decode(line, type=_News)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return _News()
 
 

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from relight.values import NOT_JSON
+
 _KEPT: Final = 9
 _SAMPLE_BYTES: Final = 8 << 20
 _ENGINE_START_S: Final = 0.4
@@ -21,7 +23,8 @@ class WakeTimes:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._times: dict[str, list[float]] = {}
-        with contextlib.suppress(OSError, msgspec.DecodeError):
+        self._estimates: dict[Path, float] = {}
+        with contextlib.suppress(OSError, *NOT_JSON):
             self._times = msgspec.json.decode(file.read_bytes(), type=dict[str, list[float]])
 
     def add(self, model: str, seconds: float) -> None:
@@ -37,7 +40,12 @@ class WakeTimes:
         """Seconds that the next wake should take: the median so far, else weight bytes ÷ measured read rate."""
         if known := self._times.get(model):
             return sorted(known)[len(known) // 2]
-        return _ENGINE_START_S + (_read_time(weights) if weights else 0.0)
+        if weights is None:
+            return _ENGINE_START_S
+        if weights not in self._estimates:
+            # Once: from the second time on the sample would lie in the page cache, and the rest of the file not.
+            self._estimates[weights] = _ENGINE_START_S + _read_time(weights)
+        return self._estimates[weights]
 
 
 def _read_time(weights: Path) -> float:

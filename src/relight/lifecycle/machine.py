@@ -60,6 +60,8 @@ class Machine:
     failure: EngineFailed | None = None
     eta_s: float = 0.0
     """Expected length of a wake."""
+    is_closed: bool = False
+    """The server stops: there will be no other wake."""
 
     def remaining_s(self, now: float) -> float:
         """Expected seconds until the engine is awake; never negative."""
@@ -121,9 +123,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
-    """The engine shall go to sleep, or the server stops."""
+    """The engine shall go to sleep; with `for_good` the server stops, and nothing wakes it again."""
 
     now: float
+    for_good: bool = False
 
 
 Event = Requested | Finished | WakeAsked | EngineReady | EngineExited | Tick | StopAsked
@@ -209,6 +212,8 @@ def next_tick(machine: Machine) -> float | None:
 
 def _requested(machine: Machine, event: Requested, limits: Limits) -> Step:
     now, request = event.now, event.request
+    if machine.is_closed:
+        return machine, [Refuse(request, Stopping("the server is stopping", retry_after_s=1.0))]
     match machine.state:
         case State.AWAKE:
             return replace(machine, running=machine.running | {request}, timer=None), [Admit(request)]
@@ -237,7 +242,10 @@ def _finished(machine: Machine, event: Finished, limits: Limits) -> Step:
 
 
 def _wake_asked(machine: Machine, event: WakeAsked, limits: Limits) -> Step:
+    is_backing_off = machine.state is State.FAILED and machine.timer is not None and event.now < machine.timer
     match machine.state:
+        case _ if machine.is_closed or is_backing_off:
+            return machine, []
         case State.ASLEEP | State.FAILED:
             return _begin_wake(machine, event.now, limits)
         case State.AWAKE if not machine.running:
@@ -305,14 +313,17 @@ def _tick(machine: Machine, event: Tick, limits: Limits) -> Step:
 
 
 def _stop_asked(machine: Machine, event: StopAsked, limits: Limits) -> Step:
+    machine = replace(machine, is_closed=machine.is_closed or event.for_good)
+    refusals: list[Decision] = [
+        Refuse(held.request, Stopping("the model was put to sleep while it was waking", retry_after_s=1.0))
+        for held in machine.held
+    ]
     match machine.state:
         case State.WAKING:
-            refusals: list[Decision] = [
-                Refuse(held.request, Stopping("the model was put to sleep while it was waking", retry_after_s=1.0))
-                for held in machine.held
-            ]
             after = replace(machine, state=State.ASLEEP, held=(), waking_since=None, timer=None)
             return after, [*refusals, Stop(machine.generation)]
+        case State.DRAINING if machine.is_closed:
+            return replace(machine, held=()), refusals
         case State.AWAKE if machine.running:
             return replace(machine, state=State.DRAINING, timer=event.now + limits.drain_grace_s), [Drain()]
         case State.AWAKE:

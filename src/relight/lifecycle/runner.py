@@ -150,8 +150,8 @@ class Runner:
         return self.status()
 
     async def stop(self) -> None:
-        """As `sleep`, and wait until the engine's process is gone. For the end of the server."""
-        self.sleep()
+        """As `sleep`, for good: nothing wakes the engine again. Returns when its process is gone."""
+        self._apply(m.StopAsked(self._clock.now(), for_good=True))
         await self._asleep.wait()
         if self._timer is not None:
             self._timer.cancel()
@@ -184,7 +184,11 @@ class Runner:
     def _apply(self, event: m.Event) -> None:
         if self._machine.state in _AT_REST:
             self._machine = replace(self._machine, eta_s=self._observer.expect(self.model))
+        before = self._machine.failure
         self._machine, decisions = m.step(self._machine, event, self._limits)
+        failure = self._machine.failure
+        if failure is not None and failure is not before and not isinstance(event, m.EngineExited):
+            self._observer.failed(self.model, failure)  # an engine that never answered; one that exits says so itself
         for decision in decisions:
             match decision:
                 case m.Admit(request):
@@ -247,6 +251,9 @@ class Runner:
             if before:
                 await asyncio.wait(before)
             failure = await self._run(generation)
+        except asyncio.CancelledError:
+            self._observer.slept(self.model)
+            raise
         except RelightError as error:
             failure = error if isinstance(error, EngineFailed) else EngineFailed(error.message, hint=error.hint)
         except Exception as error:
@@ -257,16 +264,13 @@ class Runner:
     async def _run(self, generation: int) -> EngineFailed:
         engine: Started | None = None
         try:
-            began = self._clock.now()
             engine = await self._launch()
+            began = self._clock.now()  # the launch may have had weights to download: that is no wake
             await engine.ready()
             self._engine = engine
             self._observer.woke(self.model, self._clock.now() - began)
             self._apply(m.EngineReady(self._clock.now(), generation))
             return await engine.exited()
-        except asyncio.CancelledError:
-            self._observer.slept(self.model)
-            raise
         finally:
             self._engine = None
             if engine is not None:

@@ -22,6 +22,11 @@ def admit(request: Request, server: Server) -> None:
             f'request: addressed to "{host}", and this server answers only this machine',
             hint="call it by 127.0.0.1 or localhost, or set server.public = true",
         )
+    if request.method not in ("GET", "HEAD") and request.headers.get(b"sec-fetch-site") == b"cross-site":
+        raise Forbidden(
+            "request: sent by a page of another site, and this server answers only this machine",
+            hint="set server.public = true if that page shall use it",
+        )
     origin = request.headers.get(b"origin")
     if origin is not None and not is_loopback(_name(origin.partition(b"://")[2])):
         raise Forbidden(

@@ -28,6 +28,7 @@ from relight.serve.front import Front, Served
 from relight.serve.http import JSON, Request
 from relight.serve.reply import Reply
 from relight.telemetry.interaction import Interaction, Phase
+from relight.values import NOT_JSON
 from relight.wire.dialect import Dialect, Tap
 
 
@@ -41,8 +42,8 @@ class Asked(msgspec.Struct, frozen=True):
 T = TypeVar("T")
 
 _NEVER_STREAM: Final = frozenset({"/v1/messages/count_tokens", "/v1/embeddings"})
-_TRIES: Final = 20
-_TRY_AGAIN_S: Final = 0.05
+_TRIES: Final = 5
+_TRY_AGAIN_S: Final = 0.2
 _LAST_WORD_S: Final = 0.3
 
 
@@ -81,7 +82,7 @@ class Completions:
                     await reply.fail(_stopped())
         except Exception as error:
             # The HTTP border: what nobody foresaw is told as our own fault, and the record says what it was.
-            self._front.sink.note("ERROR", f"internal error in {it.id}: {error!r}")
+            self._front.sink.note("ERROR", f"internal error in {it.id}: {_where(error)}")
             await reply.fail(RelightError("relight: internal error; it is in the log", hint=f"look for {it.id}"))
         finally:
             if not it.is_closed:
@@ -92,6 +93,8 @@ class Completions:
             raise Stopping("the server is stopping", retry_after_s=1.0)
         admit(request, self._front.config.server)
         body = await request.body(self._front.config.server.max_body)
+        if self._front.is_stopping:
+            raise Stopping("the server is stopping", retry_after_s=1.0)
         it.bytes_in = len(body)
         asked = _parse(body, Asked)
         served = self._front.model(asked.model)
@@ -199,8 +202,16 @@ def _parse(body: bytes, into: type[T]) -> T:
         return msgspec.json.decode(body, type=into)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"request: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise InvalidRequest(f"request: the body is not JSON ({error})", hint="send a JSON object") from error
+
+
+def _where(error: Exception) -> str:
+    """Kind and place of an error; its text may quote what was said, and stays out of the log."""
+    import traceback
+
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    return f"{type(error).__name__} at {last[0].name}:{last[0].lineno}" if last else type(error).__name__
 
 
 def _stopped() -> Stopping:
@@ -212,7 +223,7 @@ def _engine_error(status: int, body: bytes) -> RelightError:
     try:
         error: Any = msgspec.json.decode(body)["error"]
         message = str(error["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*NOT_JSON, KeyError, TypeError):
         return EngineFailed(f"engine: answered with status {status} and no reason")
     if error.get("type") == "exceed_context_size_error":
         return ContextOverflow(

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import tempfile
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from relight.clock import Clock, SystemClock
 from relight.config.load import Loaded, load
@@ -23,6 +28,9 @@ from relight.telemetry.metrics import Metrics
 from relight.telemetry.sinks import JsonLines, Sink, to_stdout
 from relight.weights.wanted import locate, require
 
+_PREFIX: Final = "relight-"
+_DOWNLOAD_LIMIT_S: Final = 24 * 3600.0
+
 
 def create_app(config: Loaded | str | Path, *, sink: Sink | None = None, clock: Clock | None = None) -> App:
     """An ASGI app that serves what `config` (a loaded configuration, or the path of a file) describes.
@@ -36,6 +44,46 @@ def create_app(config: Loaded | str | Path, *, sink: Sink | None = None, clock: 
     origin = Origin.from_environment(loaded.config.service.name)
     front = Front(loaded.config, models, house.sink, house.clock, origin, house.metrics)
     return App(front, stopped=house.tidy)
+
+
+def _sweep() -> None:
+    """Remove the folders of servers that were killed before they could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+async def _in_background(work: Callable[[], object]) -> None:
+    """Run blocking `work` in a thread that does not keep the process: one that stops does not wait for a download."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if not done.done():
+            done.set_result(None) if error is None else done.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as caught:
+            error = caught
+        with suppress(RuntimeError):  # nobody waits any more
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=run, name="download", daemon=True).start()
+    await done
 
 
 class _House:
@@ -56,9 +104,12 @@ class _House:
             self._folder = None
 
     def _sockets(self) -> Path:
-        if self._folder is None:
-            # Private to this user, and short enough for a socket's path.
-            self._folder = tempfile.TemporaryDirectory(prefix="relight-", ignore_cleanup_errors=True)
+        if self._folder is None or not Path(self._folder.name).is_dir():
+            # Private to this user, and short enough for a socket's path. Made anew when it is gone: a model may sleep for
+            # weeks, and systems clean their temporary folders.
+            self.tidy()
+            _sweep()
+            self._folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True)
         return Path(self._folder.name)
 
     def serve(self, name: str, model: Model) -> Served:
@@ -68,7 +119,7 @@ class _House:
             wake_timeout_s=model.wake_timeout,
             idle_after_s=model.idle_after,
             drain_grace_s=self._loaded.config.server.grace,
-            start_limit_s=max(600.0, 5 * model.wake_timeout),
+            start_limit_s=_DOWNLOAD_LIMIT_S if self._loaded.config.weights.download else max(600.0, 5 * model.wake_timeout),
         )
         engine = engine_for(model.engine)
         runner = Runner(name, limits, self._launch(name, model), self.clock, self)
@@ -114,8 +165,9 @@ class _House:
     async def _weights(self, name: str, model: Model) -> Path | None:
         if not model.source:
             return None
-        if self._loaded.config.weights.download:
-            await asyncio.to_thread(self._download(name, model))
+        here = locate(name, model, self._loaded.folder, self._weights_dir)
+        if here is None and self._loaded.config.weights.download:
+            await _in_background(self._download(name, model))
         return require(name, model, self._loaded.folder, self._weights_dir)
 
     def _download(self, name: str, model: Model) -> Callable[[], object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from relight.clock import Clock
 from relight.config.schema import Config, Content
@@ -14,8 +14,10 @@ from relight.lifecycle.runner import Runner
 from relight.serve.http import Request
 from relight.telemetry.interaction import HttpFacts, Interaction, Origin, Phase, parse_trace
 from relight.telemetry.metrics import Metrics
-from relight.telemetry.redact import redact_all
+from relight.telemetry.redact import change_all, redact
 from relight.telemetry.sinks import Sink
+
+_MAX_NAME: Final = 80  # characters of a name that somebody else chose
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Front:
         if wanted is None:
             raise InvalidRequest("model: is missing, and no default_model is configured", hint=f"use one of: {known}")
         if wanted not in self.models:
-            raise ModelNotFound(f'model: there is no "{wanted}"', hint=f"use one of: {known}")
+            raise ModelNotFound(f'model: there is no "{wanted[:_MAX_NAME]}"; there is: {known}')
         return self.models[wanted]
 
     def open(self, request: Request) -> Interaction:
@@ -75,8 +77,8 @@ class Front:
     def keep_content(self, it: Interaction, **content: Any) -> None:
         """Add what was said to the record, as far as `log.content` allows."""
         if self.keeps_content:
-            is_full = self.config.log.content is Content.FULL
-            it.content = {**(it.content or {}), **(content if is_full else redact_all(content))}
+            change = str if self.config.log.content is Content.FULL else redact
+            it.content = {**(it.content or {}), **change_all(content, change)}
 
     def refuse(self, it: Interaction, error: RelightError) -> None:
         """Note a refusal in the record."""

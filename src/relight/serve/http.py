@@ -65,7 +65,7 @@ class Request:
 
     async def json(self, status: int, value: object, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send `value` as JSON."""
-        await self.answer(status, msgspec.json.encode(value), [(b"content-type", JSON), *headers])
+        await self.answer(status, msgspec.json.encode(value) + b"\n", [(b"content-type", JSON), *headers])
 
 
 def _path(scope: Scope) -> str:

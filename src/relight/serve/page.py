@@ -32,6 +32,7 @@ async def _send(request: Request, asset: pages.Asset, *, cache: bytes) -> None:
         (b"referrer-policy", b"no-referrer"),
     ]
     if request.headers.get(b"if-none-match") == asset.etag.encode():
-        await request.answer(304, b"", headers[1:3])
+        await request.start(304, headers[1:3])
+        await request.send({"type": "http.response.body", "body": b""})
     else:
         await request.answer(200, asset.body, headers)

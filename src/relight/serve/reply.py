@@ -148,9 +148,9 @@ class Reply:
         self.is_started = True
 
     async def _write(self, data: bytes) -> None:
+        await self._send(self._request.send({"type": "http.response.body", "body": data, "more_body": True}))
         self._boundary.feed(data)
         self._it.bytes_out += len(data)
-        await self._send(self._request.send({"type": "http.response.body", "body": data, "more_body": True}))
 
     async def _finish(self) -> None:
         self._front.close(self._it)
@@ -159,7 +159,10 @@ class Reply:
 
     async def _send(self, sending: Awaitable[None]) -> None:
         try:
-            await sending
+            async with asyncio.timeout(float(self._front.config.server.write_timeout)):
+                await sending
+        except TimeoutError as error:
+            raise ClientGone("client: did not read its answer for server.write_timeout") from error
         except OSError as error:
             # ASGI lets a server say so in this way; uvicorn's `send` does nothing and its `receive` says it.
             raise ClientGone("client: left before its answer was complete") from error

@@ -7,10 +7,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from relight.clock import Clock
 from relight.errors import Category, RelightError
+
+_MAX_ERROR: Final = 2000  # characters
 
 
 class Phase(StrEnum):
@@ -76,6 +78,7 @@ class Interaction:
         self.stream = False
         self.status = 0
         self.category: Category | None = None
+        self.code: str | None = None
         self.error: str | None = None
         self.finish: str | None = None
         self.prompt_tokens: int | None = None
@@ -111,7 +114,7 @@ class Interaction:
     def fail(self, error: RelightError) -> None:
         """Note why it failed; the first reason stays."""
         if self.category is None:
-            self.category, self.error = error.category, error.message
+            self.category, self.code, self.error = error.category, error.code, error.log_message[:_MAX_ERROR]
 
     def finished(self) -> dict[Phase, float]:
         """The phases that are over, in seconds; the running one is not among them."""
@@ -154,6 +157,7 @@ class Record:
             "stream": it.stream,
             "status": it.status,
             "error": it.category.value if it.category else None,
+            "error_code": it.code,
             "error_message": it.error,
             "finish": it.finish,
             "session": it.session or None,

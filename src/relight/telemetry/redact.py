@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
+_MAX_DEPTH: Final = 100
 # Each pattern starts only where a word starts and is bounded or runs to the end of the word: time stays linear in the text.
 _PATTERNS: Final = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), "[private key]"),
@@ -36,12 +38,14 @@ def redact(text: str) -> str:
     return text
 
 
-def redact_all(value: Any) -> Any:
-    """The same for every string in a JSON value."""
+def change_all(value: Any, change: Callable[[str], str], depth: int = 0) -> Any:
+    """A JSON value with `change` made to every string in it; what is nested deeper than anybody reads is left out."""
+    if depth > _MAX_DEPTH:
+        return "[nested too deeply]"
     if isinstance(value, str):
-        return redact(value)
+        return change(value)
     if isinstance(value, dict):
-        return {key: redact_all(item) for key, item in value.items()}
+        return {key: change_all(item, change, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [redact_all(item) for item in value]
+        return [change_all(item, change, depth + 1) for item in value]
     return value

@@ -75,7 +75,8 @@ class TextLines:
         return
 
     def closed(self, record: Record) -> None:
-        stamp = time.strftime("%H:%M:%S", time.localtime(record.interaction.wall))
+        # The line is about the end; its JSON form tells the beginning, as access logs do.
+        stamp = time.strftime("%H:%M:%S", time.localtime(record.interaction.wall + record.total_s))
         self._write(_one_line(f"{stamp}  {summary(record)}"))
 
     def note(self, severity: str, message: str, **fields: Any) -> None:

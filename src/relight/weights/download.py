@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from relight.errors import NetworkError, WeightsError
+from relight.values import NOT_JSON
 from relight.weights import store
 from relight.weights.progress import Phase, Report, Update
 from relight.weights.registry import Remote
@@ -93,7 +94,7 @@ def _resumable(job: _Job) -> _Start | None:
     """The notes of a part that can be continued: same reference, and something to recognise the file by."""
     try:
         start = msgspec.json.decode(job.notes.read_bytes(), type=_Start)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *NOT_JSON):
         return None
     known = start.etag or start.sha256 or job.remote.sha256
     return start if known and start.label == job.remote.request.label else None

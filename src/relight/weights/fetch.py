@@ -63,6 +63,12 @@ def verify(want: Wanted, *, report: Report = silent) -> Weights:
     if expected is None and want.is_ours:
         raise WeightsError(f'model "{want.name}": {want.path} was never checked', hint=f"run: relight models pull {want.name}")
     got = _digest(want, report)
+    if expected is not None and got != expected and record is not None and got == record.sha256:
+        # Others share this store, and the file is what they verified: only this configuration disagrees.
+        raise WeightsError(
+            f'model "{want.name}": {want.path} is whole, as it was checked before: its sha256 is {got}, and should be {expected}',
+            hint=f"check models.{want.name}.sha256",
+        )
     if expected is not None and got != expected:
         want.record.unlink(missing_ok=True)
         hint = f"run: relight models pull {want.name}" if want.is_ours else f"check models.{want.name}.sha256 and the file"

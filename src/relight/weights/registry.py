@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from relight.errors import ConfigError, NetworkError
-from relight.values import Secret
+from relight.values import NOT_JSON, Secret
 from relight.weights.progress import Report
 from relight.weights.source import Kind, Source, is_loopback
 from relight.weights.web import Patience, Request, opened, persistently
@@ -84,7 +84,7 @@ def _ollama(source: Source, *, patience: Patience, report: Report, base: str) ->
 
     try:
         layers = msgspec.json.decode(persistently(manifest, patience=patience, report=report), type=_Manifest).layers
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise NetworkError(f"{source.text}: the registry's manifest cannot be read ({error})") from error
     models = [layer for layer in layers if layer.media_type == _MODEL_LAYER and layer.digest.startswith("sha256:")]
     if len(models) != 1:

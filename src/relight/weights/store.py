@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from relight.errors import WeightsError
-from relight.values import format_bytes
+from relight.values import NOT_JSON, format_bytes
 from relight.weights.progress import Phase, Report, Update
 from relight.weights.source import Kind, Source
 
@@ -71,7 +71,7 @@ def read_record(at: Path) -> Record | None:
     """The record lying at `at`; one that cannot be read counts as none."""
     try:
         return msgspec.json.decode(at.read_bytes(), type=Record)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *NOT_JSON):
         return None
 
 

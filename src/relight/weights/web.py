@@ -196,7 +196,7 @@ def _pool(url: str) -> PoolManager:
 def _check_redirect(before: str, after: str, label: str) -> None:
     parts = urlsplit(after)
     if parts.scheme == "https" or (
-        parts.scheme == "http" and (urlsplit(before).scheme == "http" or is_loopback(parts.hostname or ""))
+        parts.scheme == "http" and is_loopback(urlsplit(before).hostname or "") and is_loopback(parts.hostname or "")
     ):
         return
     raise NetworkError(f"{label}: {urlsplit(before).hostname} redirects to an insecure address on {parts.hostname}")
@@ -220,7 +220,7 @@ def _retry_after_s(value: str | None) -> float | None:
     """Seconds of a Retry-After header, which holds either seconds or a date."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.strip().isascii() and value.strip().isdigit():
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from relight.errors import RelightError
+from relight.values import NOT_JSON
 from relight.wire import sse
 
 
@@ -122,7 +123,7 @@ class Tap:
     def _read(self, payload: bytes) -> None:
         try:
             value = msgspec.json.decode(payload)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             return
         if not isinstance(value, dict):
             return
