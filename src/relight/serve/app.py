@@ -41,6 +41,13 @@ class App:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
 
+    def announce_stop(self) -> None:
+        """Say what the stop waits for."""
+        running = sum(served.runner.status().running for served in self.front.models.values())
+        grace = self.front.config.server.grace
+        waits = f"; {running} running get up to {grace} more (Ctrl-C again ends them now)" if running else ""
+        self.front.sink.note("INFO", f"stopping{waits}")
+
     async def stop(self) -> None:
         """Stop every engine: running answers get the grace, then end with an error. Returns when no process is left."""
         self.front.is_stopping = True

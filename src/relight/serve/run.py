@@ -75,6 +75,7 @@ class Server(uvicorn.Server):
         self._asked_to_stop.set()
         loop = asyncio.get_running_loop()
         if self._stopping is None:
+            self._app.announce_stop()
             self._stopping = loop.create_task(self._app.stop())
             self._deadline = loop.time() + (self.config.timeout_graceful_shutdown or 0) + _LAST_WAIT_S
             return
