@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final, Self
 
-import msgspec
-
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTE_UNITS: Final = {
     "B": 1,
@@ -21,10 +19,6 @@ _BYTE_UNITS: Final = {
 }
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?")
-
-
-NOT_JSON: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""Everything that `msgspec.json.decode` raises for bytes that are not the JSON that was expected."""
 
 
 class Duration(float):

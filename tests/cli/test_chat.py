@@ -313,4 +313,4 @@ def test_interrupt_stops_the_answer_and_a_second_one_leaves(site: StandIn) -> No
 def _read_until(descriptor: int, text: str) -> None:
     seen = b""
     while text.encode() not in seen:
-        seen += os.read(descriptor, 1024)
+        seen += os.read(descriptor, 1)  # what comes behind it is for the next reading

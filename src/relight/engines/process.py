@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 
 from relight.clock import Clock
+from relight.decoding import NOT_JSON
 from relight.engines.base import Broken, Command, Engine, Ready, Spec
 from relight.errors import EngineFailed
-from relight.values import NOT_JSON
 
 _LAST_LINES: Final = 40
 _LINES_IN_MESSAGE: Final = 8

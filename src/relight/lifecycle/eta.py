@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from relight.values import NOT_JSON
+from relight.decoding import NOT_JSON
 
 _KEPT: Final = 9
 _SAMPLE_BYTES: Final = 8 << 20

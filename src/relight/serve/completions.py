@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from relight.decoding import NOT_JSON
 from relight.engines.connection import Exchange, exchange
 from relight.errors import (
     ClientGone,
@@ -28,7 +29,6 @@ from relight.serve.front import Front, Served
 from relight.serve.http import JSON, Request
 from relight.serve.reply import Reply
 from relight.telemetry.interaction import Interaction, Phase
-from relight.values import NOT_JSON
 from relight.wire.dialect import Dialect, Tap
 
 

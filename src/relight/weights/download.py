@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
+from relight.decoding import NOT_JSON
 from relight.errors import NetworkError, WeightsError
-from relight.values import NOT_JSON
 from relight.weights import store
 from relight.weights.progress import Phase, Report, Update
 from relight.weights.registry import Remote

@@ -10,8 +10,9 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from relight.decoding import NOT_JSON
 from relight.errors import ConfigError, NetworkError
-from relight.values import NOT_JSON, Secret
+from relight.values import Secret
 from relight.weights.progress import Report
 from relight.weights.source import Kind, Source, is_loopback
 from relight.weights.web import Patience, Request, opened, persistently

@@ -18,8 +18,9 @@ from typing import Final
 
 import msgspec
 
+from relight.decoding import NOT_JSON
 from relight.errors import WeightsError
-from relight.values import NOT_JSON, format_bytes
+from relight.values import format_bytes
 from relight.weights.progress import Phase, Report, Update
 from relight.weights.source import Kind, Source
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from relight.decoding import NOT_JSON
 from relight.errors import RelightError
-from relight.values import NOT_JSON
 from relight.wire import sse
 
 
