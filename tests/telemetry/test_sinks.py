@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relight.errors import Category
+from relight.errors import Category, Stopping
 from relight.telemetry.interaction import HttpFacts, Interaction, Origin, Phase, Trace
 from relight.telemetry.sinks import JsonLines, TextLines, severity, summary
 from tests.telemetry.test_interaction import SPAN_ID, TRACE_ID, Hands
@@ -224,3 +224,9 @@ def test_standard_output_that_nobody_reads_fails_no_answer() -> None:
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (7, b"")
+
+
+def test_answer_that_a_deployment_cut_short_is_a_warning_not_a_failure() -> None:
+    it = interaction(Hands())
+    it.fail(Stopping("the server stopped before the answer was complete"))
+    assert severity(it) == "WARNING"

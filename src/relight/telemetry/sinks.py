@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from relight.errors import Category
+from relight.errors import Category, Stopping
 from relight.telemetry.interaction import Interaction, Phase, Record, Trace
 
 
@@ -104,6 +104,8 @@ def severity(interaction: Interaction) -> str:
     """Cloud Logging's severity: errors are ours or the engine's; what a client did wrong is a warning."""
     if interaction.category is None:
         return "INFO"
+    if interaction.code == Stopping.code:
+        return "WARNING"  # a deployment is no failure
     if interaction.category in (Category.CLIENT_GONE, Category.INVALID_REQUEST, Category.CONTEXT_OVERFLOW):
         return "WARNING" if interaction.category is not Category.CLIENT_GONE else "INFO"
     return "ERROR" if interaction.status >= 500 or interaction.status == 200 else "WARNING"
