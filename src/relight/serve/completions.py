@@ -93,8 +93,6 @@ class Completions:
             raise Stopping("the server is stopping", retry_after_s=1.0)
         admit(request, self._front.config.server)
         body = await request.body(self._front.config.server.max_body)
-        if self._front.is_stopping:
-            raise Stopping("the server is stopping", retry_after_s=1.0)
         it.bytes_in = len(body)
         asked = _parse(body, Asked)
         served = self._front.model(asked.model)

@@ -15,6 +15,7 @@ from typing import Final
 from relight.clock import Clock, SystemClock
 from relight.config.load import Loaded, load
 from relight.config.schema import Model
+from relight.engines.base import Engine
 from relight.engines.kinds import engine_for, spec_for
 from relight.engines.process import EngineProcess, start
 from relight.errors import EngineFailed, RelightError
@@ -60,7 +61,7 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        return True
+        pass  # somebody else's, but alive
     return True
 
 
@@ -94,7 +95,6 @@ class _House:
         self._loaded = loaded
         self._weights_dir = loaded.folder / Path(loaded.config.weights.dir).expanduser()
         self._times = WakeTimes(self._weights_dir / "wake-times.json")
-
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def tidy(self) -> None:
@@ -122,7 +122,7 @@ class _House:
             start_limit_s=_DOWNLOAD_LIMIT_S if self._loaded.config.weights.download else max(600.0, 5 * model.wake_timeout),
         )
         engine = engine_for(model.engine)
-        runner = Runner(name, limits, self._launch(name, model), self.clock, self)
+        runner = Runner(name, limits, self._launch(engine, name, model), self.clock, self)
         return Served(name, runner, engine.capabilities, model.context, engine.name)
 
     # --- Observer
@@ -152,9 +152,7 @@ class _House:
 
     # --- engines
 
-    def _launch(self, name: str, model: Model) -> Launch:
-        engine = engine_for(model.engine)
-
+    def _launch(self, engine: Engine, name: str, model: Model) -> Launch:
         async def launch() -> EngineProcess:
             weights = await self._weights(name, model)
             socket = self._sockets() / f"{list(self._loaded.config.models).index(name)}.sock"

@@ -47,14 +47,8 @@ class Reply:
         self._it.bytes_out = len(body)
         self.is_started = True
         headers = [(b"content-type", content_type), *timing_headers(self._it)]
-        self._front.close(self._it)
-        self.is_ended = True
+        self._close()
         await self._send(self._request.answer(status, body, headers))
-
-    async def begin(self) -> None:
-        """Open the stream, if it is not open."""
-        async with self._lock:
-            await self._begin()
 
     async def comment(self, text: str) -> None:
         """Say something that clients ignore."""
@@ -83,8 +77,7 @@ class Reply:
         self._it.fail(error) if self.is_started else self._front.refuse(self._it, error)
         if isinstance(error, ClientGone):
             self._it.status = error.http_status
-            self._front.close(self._it)
-            self.is_ended = True
+            self._close()
             return
         if not self.is_started:
             await self.whole_error(error)
@@ -95,8 +88,7 @@ class Reply:
                 await self._finish()
             else:
                 # Half an event is out: whatever follows would be read as its rest. Closing the connection is honest.
-                self._front.close(self._it)
-                self.is_ended = True
+                self._close()
 
     async def whole_error(self, error: RelightError) -> None:
         """An error as a complete response in the dialect's shape."""
@@ -153,9 +145,13 @@ class Reply:
         self._it.bytes_out += len(data)
 
     async def _finish(self) -> None:
+        self._close()
+        await self._send(self._request.send({"type": "http.response.body", "body": b""}))
+
+    def _close(self) -> None:
+        """Close the record; whatever is still sent is the last."""
         self._front.close(self._it)
         self.is_ended = True
-        await self._send(self._request.send({"type": "http.response.body", "body": b""}))
 
     async def _send(self, sending: Awaitable[None]) -> None:
         try:
