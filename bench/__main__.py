@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from bench import contention, startup, streaming, wake
+from bench.gateways import comparison as gateways
 from bench.report import Report
 
 BENCHES: dict[str, Callable[[], Report]] = {
@@ -13,6 +14,7 @@ BENCHES: dict[str, Callable[[], Report]] = {
     "wake": wake.run,
     "streaming": streaming.run,
     "contention": contention.run,
+    "gateways": gateways.run,
 }
 
 

@@ -21,17 +21,26 @@ MEANINGS: dict[str, tuple[str, str, int, int, str]] = {
     "PathNotFound": ("not_found", "invalid_request", 404, 1, "relight"),
     "MethodNotAllowed": ("method_not_allowed", "invalid_request", 405, 1, "relight"),
     "BodyTooLarge": ("request_too_large", "invalid_request", 413, 1, "relight"),
+    "UnsupportedMedia": ("unsupported_media_type", "invalid_request", 415, 1, "relight"),
     "NotSupported": ("not_supported", "invalid_request", 501, 1, "relight"),
+    "ThreadUnsupported": ("thread_unsupported_request", "invalid_request", 400, 1, "relight"),
     "ContextOverflow": ("context_length_exceeded", "context_overflow", 400, 1, "relight"),
     "Unauthorized": ("unauthorized", "unauthorized", 401, 1, "relight"),
     "Forbidden": ("forbidden", "forbidden", 403, 1, "relight"),
+    "RateLimited": ("rate_limited", "rate_limited", 429, 1, "relight"),
+    "OverBudget": ("over_budget", "over_budget", 429, 1, "relight"),
     "ClientGone": ("client_gone", "client_gone", 499, 1, "relight"),
     "QueueFull": ("queue_full", "queue_full", 503, 1, "relight"),
+    "QueueTimeout": ("queue_timeout", "queue_full", 503, 1, "relight"),
     "WakeTimeout": ("wake_timeout", "wake_timeout", 503, 1, "relight"),
     "Stopping": ("stopping", "engine_failed", 503, 1, "relight"),
     "EngineFailed": ("engine_failed", "engine_failed", 503, 4, "engine"),
     "EngineCrashed": ("engine_crashed", "engine_crashed", 502, 4, "engine"),
     "EngineRejected": ("engine_rejected", "invalid_request", 400, 1, "engine"),
+    "ProviderUnavailable": ("provider_unavailable", "provider_unavailable", 502, 5, "provider"),
+    "ProviderTimeout": ("provider_timeout", "provider_timeout", 504, 5, "provider"),
+    "ProviderRejected": ("provider_rejected", "provider_rejected", 502, 5, "provider"),
+    "ContentFiltered": ("content_filtered", "content_filtered", 502, 5, "provider"),
 }
 
 
@@ -72,6 +81,8 @@ def test_status_and_category_agree_on_whose_fault_it_is(error: type[RelightError
         Category.UNAUTHORIZED,
         Category.FORBIDDEN,
         Category.CLIENT_GONE,
+        Category.RATE_LIMITED,
+        Category.OVER_BUDGET,
     }
     assert (error.category in theirs) == (error.http_status < 500 or error.http_status == 501)
 

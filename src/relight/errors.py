@@ -55,7 +55,7 @@ class RelightError(Exception):
 
     code: ClassVar[str] = "internal"
     category: ClassVar[Category] = Category.INTERNAL
-    http_status: ClassVar[int] = 500
+    http_status: int = 500
     exit_code: ClassVar[int] = ExitCode.FOUND
     source: Source = Source.RELIGHT
 
@@ -147,11 +147,24 @@ class BodyTooLarge(InvalidRequest):
     http_status = 413
 
 
+class UnsupportedMedia(InvalidRequest):
+    """The body is said to be something else than JSON."""
+
+    code = "unsupported_media_type"
+    http_status = 415
+
+
 class NotSupported(InvalidRequest):
     """What was asked for exists in the dialect, but not behind this model."""
 
     code = "not_supported"
     http_status = 501
+
+
+class ThreadUnsupported(InvalidRequest):
+    """The request goes on with a thread that the server is to remember."""
+
+    code = "thread_unsupported_request"
 
 
 class ContextOverflow(InvalidRequest):
@@ -182,6 +195,22 @@ class Forbidden(RelightError):
     http_status = 403
 
 
+class RateLimited(RelightError):
+    """As many requests as this key may make, in a minute or at the same time."""
+
+    code = "rate_limited"
+    category = Category.RATE_LIMITED
+    http_status = 429
+
+
+class OverBudget(RelightError):
+    """The key has used up its tokens of the day."""
+
+    code = "over_budget"
+    category = Category.OVER_BUDGET
+    http_status = 429
+
+
 class ClientGone(RelightError):
     """The client closed the connection before the answer was complete."""
 
@@ -197,6 +226,14 @@ class QueueFull(RelightError):
     """As many requests wait as may wait."""
 
     code = "queue_full"
+    category = Category.QUEUE_FULL
+    http_status = 503
+
+
+class QueueTimeout(RelightError):
+    """The request's turn had not come when its patience ended."""
+
+    code = "queue_timeout"
     category = Category.QUEUE_FULL
     http_status = 503
 
@@ -246,3 +283,48 @@ class EngineRejected(InvalidRequest):
     def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message, hint=hint, retry_after_s=retry_after_s)
         self.log_message = "engine: refused the request"
+
+
+# --- somebody else's service is at fault ----------------------------------------------------------------------------
+
+
+class ProviderUnavailable(RelightError):
+    """The provider cannot be reached, failed by itself, or ended its answer before it was complete."""
+
+    code = "provider_unavailable"
+    category = Category.PROVIDER_UNAVAILABLE
+    http_status = 502
+    exit_code = ExitCode.NETWORK
+    source = Source.PROVIDER
+
+
+class ProviderTimeout(RelightError):
+    """The provider took longer than it may to be reached, to begin, or to end."""
+
+    code = "provider_timeout"
+    category = Category.PROVIDER_TIMEOUT
+    http_status = 504
+    exit_code = ExitCode.NETWORK
+    source = Source.PROVIDER
+
+
+class ProviderRejected(RelightError):
+    """The provider refused the request; `http_status` is what the client gets, and its words may quote the request."""
+
+    code = "provider_rejected"
+    category = Category.PROVIDER_REJECTED
+    http_status = 502
+    exit_code = ExitCode.NETWORK
+    source = Source.PROVIDER
+
+    def __init__(self, message: str, *, status: int = 502, hint: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint, retry_after_s=retry_after_s)
+        self.http_status = status
+        self.log_message = f"provider: refused the request with status {status}"
+
+
+class ContentFiltered(ProviderRejected):
+    """The provider's filter stopped the request or its answer."""
+
+    code = "content_filtered"
+    category = Category.CONTENT_FILTERED

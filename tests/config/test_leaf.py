@@ -12,6 +12,8 @@ from relight.config.schema import EngineKind
 from relight.values import Bytes, Duration
 
 MODEL = schema().sections["models"].keys
+PRICE = schema().sections["models"].sections["price"].keys
+API_KEY = schema().sections["models"].sections["api_key"].keys
 SERVER = schema().sections["server"].keys
 SERVICE = schema().sections["service"].keys
 
@@ -33,7 +35,18 @@ SERVICE = schema().sections["service"].keys
         (MODEL["idle_after"], True, 'should be a duration like "5m", got true'),
         (MODEL["idle_after"], {}, 'should be a duration like "5m", got a table'),
         (MODEL["context"], 5, "should be a whole number of at least 256, got 5"),
-        (MODEL["engine"], "lama.cpp", 'should be "llama.cpp" or "scripted", got "lama.cpp"; did you mean "llama.cpp"?'),
+        (
+            MODEL["engine"],
+            "lama.cpp",
+            'should be "llama.cpp" or "ollama" or "vllm" or "scripted", got "lama.cpp"; did you mean "llama.cpp"?',
+        ),
+        (PRICE["input"], -0.25, "should be a number of at least 0, got -0.25"),
+        (PRICE["input"], True, "should be a number of at least 0, got true"),
+        (PRICE["input"], "0.25", 'should be a number of at least 0, got "0.25"; write it without quotes'),
+        (PRICE["input"], "a dollar", 'should be a number of at least 0, got "a dollar"'),
+        (PRICE["input"], float("nan"), "should be a number of at least 0, got nan"),
+        (PRICE["input"], float("inf"), "should be a number of at least 0, got inf"),
+        (PRICE["input"], {}, "should be a number of at least 0, got a table"),
         (MODEL["args"], ["a", 3], 'should be a list of texts, like ["--cache-type-k=q8_0"], got ["a", 3]'),
         (MODEL["args"], "a=b", 'should be a list of texts, like ["--cache-type-k=q8_0"], got "a=b"'),
     ],
@@ -66,6 +79,10 @@ def test_text_that_does_not_match_its_pattern_is_refused(text: str) -> None:
         (MODEL["args"], '["a=1,2"]', ("a=1,2",)),
         (MODEL["args"], "", ()),
         (MODEL["sha256"], "", None),
+        (PRICE["input"], "0.25", 0.25),
+        (PRICE["input"], "2", 2.0),
+        (PRICE["input"], "", None),
+        (API_KEY["secret"], "OPENAI_API_KEY", "OPENAI_API_KEY"),
     ],
 )
 def test_text_of_a_variable_is_read_by_the_type_of_its_key(key: Key, text: str, value: object) -> None:
@@ -74,7 +91,9 @@ def test_text_of_a_variable_is_read_by_the_type_of_its_key(key: Key, text: str, 
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize(("key", "text"), [(SERVER["port"], "abc"), (SERVER["public"], "maybe"), (MODEL["args"], "[oops")])
+@pytest.mark.parametrize(
+    ("key", "text"), [(SERVER["port"], "abc"), (SERVER["public"], "maybe"), (MODEL["args"], "[oops"), (PRICE["input"], "nan")]
+)
 def test_text_of_a_variable_that_does_not_fit_is_refused(key: Key, text: str) -> None:
     with pytest.raises(ValueError, match="should be"):
         read_text(key, text)
@@ -84,6 +103,38 @@ def test_values_of_their_own_type_pass_unchanged() -> None:
     assert read(MODEL["idle_after"], Duration(7)) == Duration(7)
     assert read(MODEL["engine"], EngineKind.SCRIPTED) is EngineKind.SCRIPTED
     assert read(MODEL["args"], ("a",)) == ("a",)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2.5, 10**15])
+def test_whole_number_is_taken_where_a_fraction_may_stand(number: float) -> None:
+    found = read(PRICE["input"], number)
+    assert found == number
+    assert type(found) is float
+
+
+def test_number_too_large_to_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="should be a number of at least 0, got 1000"):
+        read(PRICE["input"], 10**400)
+
+
+@pytest.mark.parametrize("text", ["sk-1234", "gsk_a1b2c3", "rl_x-y", "sk_live\n", "A B", "", "1A"])
+def test_what_may_be_a_secret_instead_of_its_name_is_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        read(API_KEY["secret"], text)
+    assert str(caught.value) == (
+        'should be the name of an environment variable in upper case, like "OPENAI_API_KEY", '
+        "got something that is not shown, in case it is the secret itself"
+    )
+
+
+@given(st.floats(min_value=0, allow_infinity=False, allow_nan=False))
+def test_number_survives_being_written_and_read(number: float) -> None:
+    assert read(PRICE["input"], tomllib.loads(f"value = {written(number)}")["value"]) == number
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf")])
+def test_infinity_is_written_as_toml_writes_it(number: float) -> None:
+    assert tomllib.loads(f"value = {written(number)}")["value"] == number
 
 
 @given(st.text())

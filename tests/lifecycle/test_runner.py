@@ -15,7 +15,7 @@ from relight.lifecycle.runner import Runner
 from tests.lifecycle.engine import Hangar
 
 LIMITS = Limits(
-    queue_depth=3, wake_timeout_s=10, idle_after_s=60, drain_grace_s=5, backoff_s=1, backoff_max_s=8, start_limit_s=100
+    slots=8, queue_depth=3, wake_timeout_s=10, idle_after_s=60, drain_grace_s=5, backoff_s=1, backoff_max_s=8, start_limit_s=100
 )
 
 
@@ -31,7 +31,7 @@ class Stage:
     async def request(self, name: str, hold: asyncio.Event) -> None:
         try:
             with self.runner.ask() as ticket:
-                await ticket.engine()
+                await ticket.turn()
                 self.outcomes.append(f"{name} admitted")
                 await hold.wait()
         except RelightError as error:
@@ -203,7 +203,7 @@ async def test_launch_that_raises_something_unforeseen_is_a_failure_not_a_hang(s
 
     runner = Runner("smol", LIMITS, broken, stage.clock, stage.hangar)  # type: ignore[arg-type]
     with pytest.raises(EngineFailed, match="boom"), runner.ask() as ticket:
-        await ticket.engine()
+        await ticket.turn()
     assert runner.status().state is State.FAILED
 
 

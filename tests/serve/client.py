@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +281,7 @@ async def front_door(
     models: Sequence[str] = ("toy",),
     server: dict[str, Any] | None = None,
     log: dict[str, Any] | None = None,
+    native: Sequence[str] = (),
     **model: Any,
 ) -> AsyncIterator[Door]:
     """An app on scripted engines, stopped at the end. By default time stands still, and what waits is told by the test."""
@@ -296,6 +297,8 @@ async def front_door(
     sink = Log()
     the_clock = clock or ManualClock()
     app = create_app(Loaded(config, folder, {}, None), sink=sink, clock=the_clock)
+    if native:
+        speak_natively(app, frozenset(native))
     door = Door(app, sink, the_clock, lambda: door.engine.socket)
     try:
         yield door
@@ -306,6 +309,13 @@ async def front_door(
                 await the_clock.advance(1)  # nobody waits for a grace that stands still
             await asyncio.wait({stopping}, timeout=0.01)
         await stopping
+
+
+def speak_natively(app: App, paths: frozenset[str]) -> None:
+    """Let the engines answer these paths by themselves; the scripted one can, but counts as llama.cpp, which does it wrongly."""
+    models = app.front.models
+    can = {name: replace(one.capabilities, paths=one.capabilities.paths | paths) for name, one in models.items()}
+    app.front.models = {name: replace(one, capabilities=can[name]) for name, one in models.items()}
 
 
 def _unit(kind: type, value: object) -> object:

@@ -89,7 +89,7 @@ async def test_waking_responses_stream_gets_comments_and_after_100_s_keepalives(
 @pytest.mark.parametrize("comments", ["", " comments=10ms"])
 async def test_long_prefill_gets_a_data_event_every_heartbeat(tmp_path: Path, path: str, comments: str) -> None:
     """The engine's own comments must not pass for life: clients do not count them."""
-    async with front_door(tmp_path, server={"heartbeat": "5s"}) as door:
+    async with front_door(tmp_path, server={"heartbeat": "5s"}, native=(path,)) as door:
         await door.awake()
         call = door.ask(f"prefill=1h{comments}", path=path, stream=True)
         await door.until_busy(1)

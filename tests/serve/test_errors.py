@@ -53,10 +53,10 @@ async def test_unknown_model_is_404_and_the_known_ones_are_named(door: Door, pat
         (b"", "is not JSON"),
         (b"{", "is not JSON"),
         (b"hello", "is not JSON"),
-        (b"[]", "Expected `object`"),
-        (b"null", "Expected `object`"),
-        (b'{"model": 3}', "`$.model`"),
-        (b'{"stream": "yes"}', "`$.stream`"),
+        (b"[]", "should be a JSON object"),
+        (b"null", "should be a JSON object"),
+        (b'{"model": 3}', "model: should be text"),
+        (b'{"stream": "yes"}', "stream: should be true or false"),
         (b'{"model": "toy", "messages": ' + b"[" * 2000 + b"]" * 2000 + b"}", "is not JSON"),
         (b'{"model": "toy", "x": "\xff\xfe"}', "is not JSON"),
     ],
@@ -221,7 +221,7 @@ async def test_internal_error_is_told_without_its_details_and_noted_with_its_kin
         door.app.front.models["toy"].runner._engine = broken
     assert call.status == 500
     assert "socket" not in call.body.decode()
-    assert any("AttributeError at engine_for" in note for note in door.log.notes())
+    assert any("AttributeError at address" in note for note in door.log.notes())
     assert door.log.record()["error"] == "internal"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from relight.clock import ManualClock, SystemClock
-from tests.serve.client import CHAT, MESSAGES, PATHS, RESPONSES, Door, front_door
+from tests.serve.client import CHAT, PATHS, Door, front_door
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PHASES = ("queue_ms", "mode_ms", "wake_ms", "restore_ms", "prefill_ms", "decode_ms")
@@ -59,7 +59,7 @@ async def test_tokens_and_finish_are_those_of_the_answer(tmp_path: Path, path: s
         await door.ask("tokens=7 cached=2 finish=length", path=path, stream=stream).done()
     record = door.log.record()
     assert record["tokens"] == {"prompt": 4, "cached": 2, "completion": 7}
-    assert record["finish"] == {RESPONSES: "completed", MESSAGES: "max_tokens"}.get(path, "length")
+    assert record["finish"] == "length"
     assert record["stream"] is stream
     assert (record["model"], record["backend"], record["service"]) == ("toy", "scripted", "test")
 

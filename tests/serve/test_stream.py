@@ -32,7 +32,8 @@ _HEARTBEATS = (
 
 @pytest.fixture
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    async with front_door(tmp_path) as door:
+    big = 10_000_000
+    async with front_door(tmp_path, native=(MESSAGES, RESPONSES), context=big, max_tokens=big) as door:
         await door.awake()
         yield door
     assert not door.log.unbalanced()
@@ -66,7 +67,7 @@ async def test_whole_answer_is_the_engines_byte_for_byte(door: Door, path: str, 
 @pytest.mark.parametrize(("path", "heartbeat"), [(CHAT, _HEARTBEATS[0]), (MESSAGES, _HEARTBEATS[1])])
 async def test_heartbeats_stand_between_events_and_never_in_one(tmp_path: Path, path: str, heartbeat: re.Pattern[bytes]) -> None:
     script = 'text="some words that come slowly" chunk=7 delay=15ms prefill=60ms'
-    async with front_door(tmp_path, clock=SystemClock(), server={"heartbeat": "10ms"}) as door:
+    async with front_door(tmp_path, clock=SystemClock(), server={"heartbeat": "10ms"}, native=(MESSAGES,)) as door:
         await door.awake()
         direct = await door.direct(script, path=path)
         call = await door.ask(script, path=path, stream=True).done()
@@ -87,7 +88,7 @@ async def test_heartbeat_waits_while_half_an_event_is_out(tmp_path: Path) -> Non
         cut = whole.index(b'"one"') + 2
         call = Call()
         reply = _reply(door, call)
-        async with reply.heartbeats("toy"):
+        async with reply.signs_of_life("toy"):
             await reply.chunk(whole[:cut])
             await door.advance(20)
             assert call.body == whole[:cut]
@@ -105,7 +106,9 @@ def _reply(door: Door, call: Call) -> Any:
 
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": CHAT, "headers": []}
     request = Request(scope, call.receive, call.send)
-    return Reply(door.app.front, request, door.app.front.open(request), Chat())
+    it = door.app.front.open(request)
+    it.stream = True
+    return Reply(door.app.front, request, it, Chat())
 
 
 # --- clients that leave
@@ -195,7 +198,7 @@ async def _decoded(door: Door) -> int:
 
 
 async def test_client_that_reads_nothing_gives_its_slot_back(tmp_path: Path) -> None:
-    async with front_door(tmp_path, server={"write_timeout": "100ms"}) as door:
+    async with front_door(tmp_path, server={"write_timeout": "100ms"}, context=10**7, max_tokens=10**7) as door:
         call = door.ask("tokens=300000", stream=True)
         await call.until_bytes(b'"content":')
         call.stall()
@@ -261,7 +264,7 @@ async def test_whole_answer_that_breaks_off_is_502_and_not_half_an_answer(door: 
 
 async def test_stream_that_breaks_off_inside_an_event_is_closed_without_an_ending(tmp_path: Path) -> None:
     """What follows half an event would be read as its rest."""
-    half = b'data: {"choices":[{"delta":{"content":"hal'
+    half = b'data: {"choices":[{"delta":{"content":"one"}}]}\n\ndata: {"choices":[{"delta":{"content":"hal'
     answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n"
     async with raw_door(tmp_path, answer % (len(half), half)) as door:
         call = await door.ask(stream=True).done()

@@ -98,11 +98,14 @@ OPENAI_CLASSES = {
     404: openai.NotFoundError,
     405: openai.APIStatusError,
     413: openai.APIStatusError,
+    415: openai.APIStatusError,
+    429: openai.RateLimitError,
     499: openai.APIStatusError,
     500: openai.InternalServerError,
     501: openai.InternalServerError,
     502: openai.InternalServerError,
     503: openai.InternalServerError,
+    504: openai.InternalServerError,
 }
 OPENAI_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error"}
 ANTHROPIC_CLASSES = {
@@ -112,11 +115,14 @@ ANTHROPIC_CLASSES = {
     404: (anthropic.NotFoundError, "not_found_error"),
     405: (anthropic.APIStatusError, "invalid_request_error"),
     413: (anthropic.RequestTooLargeError, "request_too_large"),
+    415: (anthropic.APIStatusError, "invalid_request_error"),
+    429: (anthropic.RateLimitError, "rate_limit_error"),
     499: (anthropic.ClientClosedRequestError, "invalid_request_error"),
     500: (anthropic.InternalServerError, "api_error"),
     501: (anthropic.HTTPNotImplementedError, "invalid_request_error"),
     502: (anthropic.InternalServerError, "api_error"),
     503: (anthropic.ServiceUnavailableError, "overloaded_error"),
+    504: (anthropic.DeadlineExceededError, "timeout_error"),
 }
 
 

@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "docs": "relight.cli.docs:docs",
     "doctor": "relight.cli.doctor:doctor",
     "models": "relight.cli.models:models",
+    "keys": "relight.cli.keys:keys",
     "completion": "relight.cli.completion:completion",
 }
 

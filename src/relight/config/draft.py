@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from relight.config.keys import PREFIX, Key, Path, Section, dotted, env_name, schema, sections, walk
-from relight.config.leaf import read, read_text, shown
+from relight.config.keys import NAME, PREFIX, Key, Path, Section, dotted, env_name, schema, sections, walk
+from relight.config.leaf import read, read_text, shown, written
 from relight.config.origin import DEFAULT, Layer, Origin, Problem
 from relight.config.schema import Config
 
@@ -81,7 +81,7 @@ class Draft:
             elif name not in section.sections:
                 self._note(at(place), place, f"unknown key; {_elsewhere(section, name)}")
             elif not isinstance(raw, dict):
-                self._note(at(place), place, f"should be a table, got {shown(raw)}; write [{dotted(place)}]")
+                self._note(at(place), place, _no_table(section.sections[name], place, raw))
             elif section.sections[name].is_named:
                 self._add_named(section.sections[name], raw, place, at)
             else:
@@ -124,18 +124,18 @@ class Draft:
         return known
 
     def _by_dotted(self, name: str) -> tuple[Path, Key] | None:
-        """The key called `name`; the middle of `models.NAME.key` may hold dots, and may be a new name."""
+        """The key called `name`; where the schema says NAME, any text may stand, dots included, and may be a new name."""
+        prefix, _, last = name.rpartition(".")
         for section in sections(schema()):
-            start = section.path[: len(section.path) - section.is_named]
-            prefix, _, last = name.rpartition(".")
-            if last not in section.keys:
+            path = _filled(section.path, prefix) if last in section.keys else None
+            if path is None:
                 continue
-            if not section.is_named and prefix == dotted(start):
-                return (*start, last), section.keys[last]
-            if section.is_named and prefix.startswith(dotted(start) + "."):
-                path = (*start, prefix[len(dotted(start)) + 1 :])
-                is_fit = self._add_name(section, path, Origin(Layer.FLAG, name))
-                return ((*path, last), section.keys[last]) if is_fit else None
+            if NAME in section.path:
+                end = section.path.index(NAME) + 1
+                named = next(found for found in sections(schema()) if found.path == section.path[:end])
+                if not self._add_name(named, path[:end], Origin(Layer.FLAG, name)):
+                    return None
+            return (*path, last), section.keys[last]
         return None
 
     def _struct(self, section: Section, path: Path) -> Any:
@@ -147,6 +147,24 @@ class Draft:
             else:
                 parts[name] = self._struct(inner, place)
         return section.struct(**parts)
+
+
+def _filled(pattern: Path, text: str) -> Path | None:
+    """`pattern` with NAME replaced so that it is written `text`, if it can be."""
+    if NAME not in pattern:
+        return pattern if dotted(pattern) == text else None
+    at = pattern.index(NAME)
+    head, tail = "".join(f"{part}." for part in pattern[:at]), "".join(f".{part}" for part in pattern[at + 1 :])
+    name = text[len(head) : len(text) - len(tail)]
+    return (*pattern[:at], name, *pattern[at + 1 :]) if name and text == head + name + tail else None
+
+
+def _no_table(section: Section, path: Path, raw: object) -> str:
+    """What to write instead of `raw`, which is not shown where it may well be the secret itself."""
+    if section.is_secret_name:
+        name = written(section.keys["secret"].example)
+        return f"should be the name of a secret, never the secret itself; write {path[-1]} = {{ secret = {name} }}"
+    return f"should be a table, got {shown(raw)}; write [{dotted(path)}]"
 
 
 def _env(name: str) -> Origin:

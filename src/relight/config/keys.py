@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from msgspec import NODEFAULT, Meta, Struct
-from msgspec.structs import FieldInfo, fields
+from msgspec.structs import FieldInfo, fields, replace
 
-from relight.config.schema import Config
+from relight.config.schema import Config, SecretName
 
 Path = tuple[str, ...]
 PREFIX: Final = "RELIGHT_"
+# Name of the secret that the service's own keys lie in, unless the file says otherwise.
+KEYS_VARIABLE: Final = "RELIGHT_KEYS"
 # Stands in a path where the file's author chooses the name: models.NAME.context.
 NAME: Final = "NAME"
 
@@ -32,6 +34,8 @@ class Key(Struct, frozen=True, kw_only=True):
     pattern: str | None = None
     at_least: Any = None
     at_most: Any = None
+    # What stands here by mistake may be a secret: no message may show it.
+    is_hidden: bool = False
 
 
 class Section(Struct, frozen=True, kw_only=True):
@@ -47,6 +51,11 @@ class Section(Struct, frozen=True, kw_only=True):
     @property
     def description(self) -> str:
         return (self.struct.__doc__ or "").strip()
+
+    @property
+    def is_secret_name(self) -> bool:
+        """Whether the table names a secret (`{ secret = "NAME" }`)."""
+        return self.struct is SecretName
 
 
 @functools.cache
@@ -96,7 +105,7 @@ def _section(struct: type[Struct], path: Path, *, is_named: bool = False, name: 
             named = _key((*place, NAME), key_type)
             inner[info.name] = _section(value_type, named.path, is_named=True, name=named)
         else:
-            keys[info.name] = _key(place, info.type, info)
+            keys[info.name] = _name_of_secret(place, info) if struct is SecretName else _key(place, info.type, info)
     return Section(path=path, struct=struct, is_named=is_named, keys=keys, sections=inner, name=name)
 
 
@@ -113,9 +122,17 @@ def _key(path: Path, annotated: Any, info: FieldInfo | None = None) -> Key:
         example=examples[0],
         pattern=_first(metas, "pattern"),
         # msgspec bounds only plain numbers; durations and sizes carry theirs in `extra`.
-        at_least=_first(metas, "ge", "at_least"),
+        # A number with a fraction is an amount (a price, a temperature): never below zero.
+        at_least=_first(metas, "ge", "at_least") if base is not float else _first(metas, "ge") or 0,
         at_most=_first(metas, "le", "at_most"),
     )
+
+
+def _name_of_secret(path: Path, info: FieldInfo) -> Key:
+    """The key that names a secret. Upper case only: most real keys hold a small letter, so a pasted one is no name."""
+    key = _key(path, info.type, info)
+    example = KEYS_VARIABLE if path[0] == "auth" else key.example
+    return replace(key, pattern="^[A-Z_][A-Z0-9_]*$", example=example, is_hidden=True)
 
 
 def _unwrap(annotated: Any) -> tuple[Any, list[Meta], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from enum import Enum
@@ -15,12 +16,15 @@ from relight.values import Bytes, Duration
 _TRUE: Final = ("true", "1", "yes", "on")
 _FALSE: Final = ("false", "0", "no", "off")
 _LONGEST_SHOWN: Final = 60
+_NAMES: Final = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 def read(key: Key, raw: object) -> object:
     """`raw`, a value as TOML has it, in the type of `key`; raises `ValueError` with what it should be and what to do."""
     if key.base in (Duration, Bytes):
         return _bounded(key, _unit(key, raw))
+    if key.base is float:
+        return _number(key, raw)
     try:
         value = msgspec.convert(raw, key.type)
         # msgspec searches, and `$` fits before a last line break: "smol\n" would pass.
@@ -28,7 +32,8 @@ def read(key: Key, raw: object) -> object:
             return cast(object, value)
     except msgspec.ValidationError:
         pass
-    raise ValueError(f"should be {expected(key)}, got {shown(raw)}{_advice(key, raw)}")
+    got = "something that is not shown, in case it is the secret itself" if key.is_hidden else shown(raw)
+    raise ValueError(f"should be {expected(key)}, got {got}{_advice(key, raw)}")
 
 
 def read_text(key: Key, text: str) -> object:
@@ -42,16 +47,17 @@ def written(value: object) -> str:
     """`value` as TOML writes it, exactly: what is read back from it is equal. None has no form and is "not set"."""
     if value is None:
         return "not set"
-    if isinstance(value, Duration):
-        return _quoted(str(value))
-    if isinstance(value, Bytes):
-        return _quoted(_exact_bytes(value))
+    if isinstance(value, (Duration, Bytes)):
+        value = plain(value)
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(written(item) for item in value)}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        # JSON has no word for these; TOML writes them as Python does.
+        return str(value)
     return msgspec.json.encode(value).decode()
 
 
@@ -77,15 +83,15 @@ def expected(key: Key) -> str:
     base = key.base
     if isinstance(base, type) and issubclass(base, Enum):
         return " or ".join(written(member) for member in base)
-    if base is bool:
-        return "true or false"
-    if base is int:
-        return f"a whole number{_bounds(key)}"
+    if key.is_hidden:
+        return f"the name of an environment variable in upper case, like {shown(key.example)}"
     if base is str:
         example = f", like {shown(key.example)}" if key.example is not None else ""
         return f"text{f' of the form {key.pattern}' if key.pattern else ''}{example}"
     if base in (Duration, Bytes):
         return f'a {"duration" if base is Duration else "size"} like "{key.example or key.default}"'
+    if base in _NAMES:
+        return f"{_NAMES[base]}{_bounds(key)}"
     return f"a list of texts{f', like {written(key.example)}' if key.example else ''}"
 
 
@@ -109,6 +115,23 @@ def _unit(key: Key, raw: object) -> Duration | Bytes:
     raise ValueError(f"should be {expected(key)}, got {shown(raw)}{advice}")
 
 
+def _number(key: Key, raw: object) -> float:
+    value = _as_float(raw)
+    is_fit = value is not None and key.at_least <= value and (key.at_most is None or value <= key.at_most)
+    if value is None or not is_fit:
+        raise ValueError(f"should be {expected(key)}, got {shown(raw)}{_advice(key, raw)}")
+    return value
+
+
+def _as_float(raw: object) -> float | None:
+    if not isinstance(raw, (int, float)) or isinstance(raw, bool):
+        return None
+    try:
+        return float(raw) if math.isfinite(raw) else None
+    except OverflowError:
+        return None
+
+
 def _bounded(key: Key, value: Duration | Bytes) -> Duration | Bytes:
     if key.at_least is not None and value < key.base.parse(key.at_least):
         raise ValueError(f'should be at least "{key.at_least}", got {written(value)}')
@@ -121,9 +144,9 @@ def _plain(key: Key, text: str) -> object:
     """Text as the TOML value it most likely means; what fits nothing stays text, and `read` says what was wanted."""
     if key.base is bool:
         return text.lower() in _TRUE if text.lower() in _TRUE + _FALSE else text
-    if key.base is int:
+    if key.base in (int, float):
         try:
-            return int(text)
+            return key.base(text)
         except ValueError:
             return text
     return _listed(text) if get_origin(key.base) is tuple else text
@@ -142,9 +165,8 @@ def _listed(text: str) -> object:
 def _advice(key: Key, raw: object) -> str:
     if not isinstance(raw, str):
         return ""
-    if (key.base is int and raw.lstrip("+-").isdigit() and _plain(key, raw) is not raw) or (
-        key.base is bool and raw.lower() in ("true", "false")
-    ):
+    is_number = key.base in (int, float) and re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?", raw) and _plain(key, raw) is not raw
+    if is_number or (key.base is bool and raw.lower() in ("true", "false")):
         return "; write it without quotes"
     if isinstance(key.base, type) and issubclass(key.base, Enum):
         from relight.config.suggest import nearest

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any, Final, get_origin
 
-from relight.config.keys import Key, Section, dotted, env_name, schema, sections
+from relight.config.keys import NAME, Key, Path, Section, dotted, env_name, schema, sections
+from relight.config.kinds import BELONGS, Kind
 from relight.config.leaf import plain, written
 from relight.values import Bytes, Duration
 
@@ -17,22 +18,53 @@ BYTES_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?\s*([KMGT]i?B|B)?$"
 
 _EXAMPLE_HEAD: Final = """\
 # Every key of relight.toml. Prose starts with "# "; a key behind a bare "#" is commented out and shows its default, or an
-# example where there is none."""
+# example where there is none; a section behind a bare "#" is commented out with all of its keys."""
 
 # --- example ------------------------------------------------------------------------------------------------------
 
 
 def example() -> str:
     """A whole `relight.toml`: every section and key with its description; what may be left out is commented out (`#key = …`)."""
-    parts = ["\n".join(_example_section(section)) for section in sections(schema()) if section.path]
+    parts = [part for section in sections(schema()) if _is_top(section) for part in _example_parts(section)]
     return "\n\n".join((_EXAMPLE_HEAD, *parts)) + "\n"
 
 
-def _example_section(section: Section) -> Iterator[str]:
-    yield from _comment(section.description)
-    name = section.name.example if section.name else None
-    yield f"[{dotted((*section.path[:-1], name) if name else section.path)}]"
-    for key in section.keys.values():
+def _is_top(section: Section) -> bool:
+    return bool(section.path) and NAME not in section.path[:-1]
+
+
+def _example_parts(section: Section) -> Iterator[str]:
+    if not section.is_named:
+        yield "\n".join(_example_section(section, section.path, section.keys.values()))
+        return
+    # One model for each kind: no model can have all the keys.
+    for kind, (name, title) in _EXAMPLE_MODELS.items():
+        first = [key for key in section.keys.values() if _is_shown_at(kind, key.path[-1])]
+        yield "\n".join(_example_section(section, (*section.path[:-1], name), first, title=title))
+        for inner in section.sections.values():
+            if _is_shown_at(kind, inner.path[-1]):
+                path = (*section.path[:-1], name, inner.path[-1])
+                yield "\n".join(_example_section(inner, path, inner.keys.values(), is_out=True))
+
+
+# Each key stands at the first kind that it belongs to; only the first of these models is not commented out.
+_EXAMPLE_MODELS: Final = {
+    Kind.OURS: ("smol", ""),
+    Kind.PROVIDER: ("cloud", "A provider's model."),
+    Kind.LIST: ("best", "A list of models."),
+}
+
+
+def _is_shown_at(kind: Kind, name: str) -> bool:
+    return kind is next(found for found in Kind if found in BELONGS[name])
+
+
+def _example_section(
+    section: Section, path: Path, keys: Iterable[Key], *, title: str = "", is_out: bool = False
+) -> Iterator[str]:
+    yield from _comment(title or section.description)
+    yield f"{'#' if title or is_out else ''}[{dotted(path)}]"
+    for key in keys:
         yield ""
         yield from _comment(key.description)
         yield f"{'' if _is_required(key) else '#'}{key.path[-1]} = {written(_sample(key))}"
@@ -92,7 +124,7 @@ def _key_schema(key: Key) -> dict[str, Any]:
     said: dict[str, Any] = {"description": key.description + bounds, **_type_schema(key.base)}
     if key.pattern is not None:
         said["pattern"] = key.pattern
-    if key.base is int:
+    if key.base in (int, float):
         said |= {word: bound for word, bound in (("minimum", key.at_least), ("maximum", key.at_most)) if bound is not None}
     if key.default is not None:
         said["default"] = plain(key.default)
@@ -111,7 +143,7 @@ def _type_schema(base: Any) -> dict[str, Any]:
     if base is Bytes:
         return {"type": "string", "pattern": BYTES_PATTERN}
     # bool is an int to Python, so it has to be looked up, not asked about.
-    return {"type": {bool: "boolean", int: "integer", str: "string"}[base]}
+    return {"type": {bool: "boolean", int: "integer", float: "number", str: "string"}[base]}
 
 
 # --- reference page ---------------------------------------------------------------------------------------------------
@@ -145,6 +177,9 @@ def _page_section(section: Section) -> Iterator[str]:
     yield f"## `[{dotted(section.path)}]`\n\n{section.description}\n"
     if section.name is not None:
         yield f"`{section.path[-1]}` is a name of your choice, of the form {_code(section.name.pattern)}.\n"
+        for kind in Kind:
+            yield f"- Keys of {kind.value}: {', '.join(_code(name) for name, kinds in BELONGS.items() if kind in kinds)}."
+        yield ""
     yield "| key | type | default | bounds | what it does | environment variable |"
     yield "|---|---|---|---|---|---|"
     for key in section.keys.values():
@@ -165,7 +200,15 @@ def _type_name(key: Key) -> str:
         return "list of texts"
     if issubclass(key.base, Enum):
         return ", ".join(_code(written(member)) for member in key.base)
-    return {bool: "`true` or `false`", int: "whole number", str: "text", Duration: "duration", Bytes: "size"}[key.base]
+    plain_names = {
+        bool: "`true` or `false`",
+        int: "whole number",
+        float: "number",
+        str: "text",
+        Duration: "duration",
+        Bytes: "size",
+    }
+    return plain_names[key.base]
 
 
 def _bounds(key: Key) -> str:

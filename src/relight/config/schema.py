@@ -16,7 +16,17 @@ class EngineKind(StrEnum):
     """Engines that can be named in `models.NAME.engine`."""
 
     LLAMA_CPP = "llama.cpp"
+    OLLAMA = "ollama"
+    VLLM = "vllm"
     SCRIPTED = "scripted"
+
+
+class Task(StrEnum):
+    """What a model is for."""
+
+    CHAT = "chat"
+    EMBED = "embed"
+    RERANK = "rerank"
 
 
 class Content(StrEnum):
@@ -35,7 +45,8 @@ class LogFormat(StrEnum):
     TEXT = "text"
 
 
-# A pattern of an optional key or of a table's names has to stand on its own: msgspec takes none beside `| None`.
+# A pattern or bound of an optional key, or of a table's names, has to stand on its own: msgspec takes none beside `| None`.
+Count = Annotated[int, Meta(ge=1)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 ModelName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._:/-]*$", examples=["smol"])]
 
@@ -66,7 +77,7 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Annotated[
         str,
         Meta(
-            description="Address to listen on. Anything but this machine's loopback needs `public = true`.",
+            description="Address to listen on. Anything but this machine's loopback needs keys, or `public = true`.",
             examples=["127.0.0.1"],
         ),
     ] = "127.0.0.1"
@@ -83,6 +94,22 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool,
         Meta(description="Serve other machines although no key is asked for. Anyone who reaches the port may use the models."),
     ] = False
+    memory: Annotated[
+        Bytes | None,
+        Meta(
+            description="Memory that all awake engines may take together; the least useful idle one goes to sleep to make room. "
+            "Left out: nine tenths of what this machine or container has.",
+            examples=["12GiB"],
+        ),
+    ] = None
+    hold_json: Annotated[
+        Duration | None,
+        Meta(
+            description="After this time of waiting, a request that does not stream gets its headers and white space, so that "
+            "its client does not give up; an error can then no longer change the status. Left out: never.",
+            examples=["60s"],
+        ),
+    ] = None
     max_body: Annotated[Bytes, Meta(description="Largest request body taken; a larger one gets 413.", examples=["8MiB"])] = Bytes(
         8 * 2**20
     )
@@ -111,8 +138,26 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = Duration(8)
 
 
+class SecretName(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The name of a secret, never the secret: it is read from the environment, or from a file `.env` beside this one."""
+
+    secret: Annotated[
+        str | None, Meta(description="Name of the environment variable that holds it.", examples=["OPENAI_API_KEY"])
+    ] = None
+
+
+class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the provider charges, in USD per million tokens; with it every record says what its request cost."""
+
+    input: Annotated[float | None, Meta(description="Prompt tokens.", examples=[0.25])] = None
+    cached: Annotated[
+        float | None, Meta(description="Prompt tokens that the provider had cached; left out: as `input`.", examples=[0.025])
+    ] = None
+    output: Annotated[float | None, Meta(description="Tokens of the answer.", examples=[2.0])] = None
+
+
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model that clients ask for by this name, served by an engine of ours."""
+    """A model that clients ask for by this name: weights of ours (`source`), somebody else's (`url`) or a list (`fallback`)."""
 
     source: Annotated[
         str,
@@ -129,8 +174,11 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=["b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"],
         ),
     ] = None
-    engine: Annotated[EngineKind, Meta(description="What runs the weights: llama.cpp, or scripted (tests and demos).")] = (
-        EngineKind.LLAMA_CPP
+    engine: Annotated[
+        EngineKind, Meta(description="What runs the weights: llama.cpp, ollama, vllm, or scripted (tests and demos).")
+    ] = EngineKind.LLAMA_CPP
+    task: Annotated[Task, Meta(description="What the model is for: chat, embed (/v1/embeddings) or rerank (/v1/rerank).")] = (
+        Task.CHAT
     )
     context: Annotated[
         int,
@@ -153,8 +201,34 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = Duration(120)
     queue_depth: Annotated[
-        int, Meta(description="Requests that may wait for a wake; one more is refused at once.", ge=1, examples=[64])
+        int,
+        Meta(
+            description="Requests that may wait, for a wake or for their turn; one more is refused at once.", ge=1, examples=[64]
+        ),
     ] = 64
+    queue_timeout: Annotated[
+        Duration,
+        Meta(
+            description="Longest time that a request waits for its turn when `parallel` others are being answered; then it gets "
+            "a 503 with Retry-After.",
+            examples=["5m"],
+        ),
+    ] = Duration(300)
+    max_tokens: Annotated[
+        int,
+        Meta(
+            description="Most tokens of an answer when the request does not say; what it says is cut to what the context holds.",
+            ge=1,
+            examples=[4096],
+        ),
+    ] = 4096
+    bridge: Annotated[
+        str | None,
+        Meta(
+            description="Another model, usually a provider, that answers while this one wakes; the answer says so.",
+            examples=["cloud"],
+        ),
+    ] = None
     args: Annotated[
         tuple[str, ...],
         Meta(
@@ -162,6 +236,64 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=[["--cache-type-k=q8_0"]],
         ),
     ] = ()
+    url: Annotated[
+        str | None,
+        Meta(
+            description="Base address of an OpenAI-compatible provider that answers for this model.",
+            examples=["https://api.openai.com/v1"],
+        ),
+    ] = None
+    name: Annotated[
+        str | None,
+        Meta(description="What the provider calls the model; left out: as it is called here.", examples=["gpt-5-mini"]),
+    ] = None
+    api_key: SecretName = field(default_factory=SecretName)
+    timeout: Annotated[Duration, Meta(description="Longest time that a provider's whole answer may take.", examples=["10m"])] = (
+        Duration(600)
+    )
+    connect_timeout: Annotated[Duration, Meta(description="Longest time to reach the provider.", examples=["5s"])] = Duration(5)
+    first_byte_timeout: Annotated[
+        Duration, Meta(description="Longest time until a provider begins to answer.", examples=["60s"])
+    ] = Duration(60)
+    retries: Annotated[
+        int,
+        Meta(description="How often a provider is asked again, before its first byte and only where that is safe.", ge=0, le=10),
+    ] = 2
+    price: Price = field(default_factory=Price)
+    fallback: Annotated[
+        tuple[str, ...],
+        Meta(description="Other models in order of preference: the first that answers does.", examples=[["smol", "cloud"]]),
+    ] = ()
+
+
+class Auth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may use the service. Without keys, only this machine may, unless `server.public` is set."""
+
+    keys: SecretName = field(default_factory=SecretName)
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What each key may use (without keys: each client address). Left out: as much as it likes."""
+
+    requests_per_minute: Annotated[Count | None, Meta(description="Requests in any minute.", examples=[60])] = None
+    tokens_per_day: Annotated[
+        Count | None, Meta(description="Tokens, of prompts and answers together, in a day (UTC).", examples=[200_000])
+    ] = None
+    concurrency: Annotated[
+        Count | None,
+        Meta(description="Requests at the same time, waiting ones included; counted by each instance for itself.", examples=[4]),
+    ] = None
+    max_prompt: Annotated[
+        Bytes | None, Meta(description="Largest text of a prompt, all messages and tools together.", examples=["256KiB"])
+    ] = None
+    store: Annotated[
+        str,
+        Meta(
+            description="Where counts are kept: memory, or redis://HOST:PORT/DB (rediss:// with TLS) when several "
+            "instances share them.",
+            examples=["redis://127.0.0.1:6379/0"],
+        ),
+    ] = "memory"
 
 
 class Weights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -197,6 +329,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: Server = field(default_factory=Server)
     models: dict[ModelName, Model] = field(default_factory=dict)
     weights: Weights = field(default_factory=Weights)
+    auth: Auth = field(default_factory=Auth)
+    limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
 
     def default_model(self) -> str | None:
@@ -206,4 +340,21 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return next(iter(self.models)) if len(self.models) == 1 else None
 
 
-__all__ = ["Config", "Content", "EngineKind", "Log", "LogFormat", "Model", "ModelName", "Server", "Service", "Sha256", "Weights"]
+__all__ = [
+    "Auth",
+    "Config",
+    "Content",
+    "EngineKind",
+    "Limits",
+    "Log",
+    "LogFormat",
+    "Model",
+    "ModelName",
+    "Price",
+    "SecretName",
+    "Server",
+    "Service",
+    "Sha256",
+    "Task",
+    "Weights",
+]

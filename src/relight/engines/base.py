@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from relight.config.schema import Task
+
+Address = Path | tuple[str, int]
+"""Where an engine answers: a Unix socket, or host and port on this machine's loopback."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
@@ -15,6 +20,14 @@ class Capabilities:
     paths: frozenset[str]
     """The POST paths that it answers natively."""
     snapshots: bool = False
+    images: bool = False
+    """A message may hold images."""
+    progress: bool = False
+    """`return_progress` of a chat request is understood: the stream tells how far the reading of the prompt is."""
+    slots: bool = False
+    """`id_slot` is understood: a request may name the place, and with it the cached prompt, that it wants."""
+    grammar: bool = False
+    """`grammar` (GBNF) is understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +42,10 @@ class Spec:
     threads: int
     args: tuple[str, ...]
     socket: Path
-    """Unix socket on which the engine must listen."""
+    """Unix socket on which the engine must listen, unless it can listen on ports only (see `Command.address`)."""
+    task: Task = Task.CHAT
+    source: str = ""
+    """`models.NAME.source` as it is written, for engines that fetch and keep models themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +58,10 @@ class Command:
     """Flag before the number of a descriptor on which it writes `{"event":"ready"}`; `None`: it must be probed."""
     binds_itself: bool = False
     """True when `argv` itself sees to it that the process dies with its parent."""
+    has_children: bool = False
+    """True when it starts processes of its own, which must not outlive this one either."""
+    address: Address | None = None
+    """Where it answers, if that is not the socket of the spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +104,8 @@ class Engine(Protocol):
         ...
 
     async def probe(self, spec: Spec) -> Probe:
-        """Ask a started engine how far it is. Must return within a second, whatever the engine does."""
+        """Ask a started engine how far it is. Must return within a second, whatever the engine does.
+
+        Asked again and again until `Ready` or `Broken`.
+        """
         ...

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 exchange with an engine over its Unix socket. Knows no dialect and no model.
+"""One HTTP/1.1 exchange with an engine over its Unix socket or loopback port. Knows no dialect and no model.
 
 A connection serves one request and is closed: nothing can be stale, and closing it is how a generation is cancelled
 (engines stop when their client is gone). Connecting to a Unix socket costs some 50 µs.
@@ -7,6 +7,7 @@ A connection serves one request and is closed: nothing can be stale, and closing
 from __future__ import annotations
 
 import asyncio
+import os
 import socket as sockets
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
@@ -16,6 +17,7 @@ from typing import Final, cast
 
 import httptools
 
+from relight.engines.base import Address
 from relight.errors import EngineCrashed, EngineFailed
 
 _HIGH_WATER: Final = 256 * 1024
@@ -23,6 +25,7 @@ _LOW_WATER: Final = 64 * 1024
 _CONNECT_TIMEOUT_S: Final = 5.0
 _CONNECT_AGAIN_S: Final = 0.005
 _MAX_HEADERS: Final = 64 * 1024
+_PIECE: Final = 1 << 20
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -54,7 +57,18 @@ class Exchange(asyncio.Protocol):
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def status(self) -> int:
+        """The HTTP status, once the head has been read."""
+        return self._head.status
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first header of that name, once the head has been read."""
+        return self._head.get(name)
 
     async def head(self) -> Head:
         """Wait for status and headers; raises `EngineCrashed` or `EngineFailed`."""
@@ -92,6 +106,10 @@ class Exchange(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    async def drained(self) -> None:
+        """Wait until more may be written, or nothing will be any more."""
+        await self._writable.wait()
+
     async def closed(self) -> None:
         """Wait until the socket is really gone."""
         await self._closed
@@ -100,6 +118,12 @@ class Exchange(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
 
     def data_received(self, data: bytes) -> None:
         if not self._is_head_done:
@@ -120,6 +144,7 @@ class Exchange(asyncio.Protocol):
             ended.__cause__ = exc  # a reset, when the engine had not even read the request
             self._fail(ended)
         self._is_complete = self._is_complete or self._failure is None
+        self._writable.set()
         if not self._closed.done():
             self._closed.set_result(None)
         self._wake()
@@ -188,24 +213,56 @@ class Exchange(asyncio.Protocol):
 
 
 async def exchange(
-    socket: Path, method: str, path: str, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b""
+    address: Address, method: str, path: str, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b""
 ) -> Exchange:
     """Send one request and return its exchange, headers of the answer not yet read.
 
-    Adds `host`, `connection` and `content-length`. Raises `EngineCrashed` when nothing listens on the socket.
+    Adds `host`, `connection` and `content-length`. Raises `EngineCrashed` when nothing listens at the address.
     """
-    loop = asyncio.get_running_loop()
+    transport, protocol = await _connected_to(address)
+    transport.write(_head(address, f"{method} {path}", len(body), headers) + body)
+    return protocol
+
+
+async def send_file(address: Address, path: str, file: Path) -> Exchange:
+    """Like `exchange`, with a file as the body of a POST, never more than a piece of it in memory.
+
+    Ends early when the engine does: the answer, or how it failed, is told by the exchange. Raises `OSError` for the file.
+    """
+    with await asyncio.to_thread(file.open, "rb") as opened:
+        transport, protocol = await _connected_to(address)
+        try:
+            transport.write(_head(address, f"POST {path}", os.fstat(opened.fileno()).st_size, ()))
+            while not transport.is_closing() and (piece := await asyncio.to_thread(opened.read, _PIECE)):
+                transport.write(piece)
+                await protocol.drained()
+        except BaseException:
+            protocol.close()
+            raise
+    return protocol
+
+
+def _head(address: Address, what: str, length: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    # An engine on a port may refuse a name that is not its own: that is how it keeps web pages out.
+    host = "engine" if isinstance(address, Path) else f"{address[0]}:{address[1]}"
+    lines = [f"{what} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n".encode("latin-1")]
+    lines += [name + b": " + value + b"\r\n" for name, value in headers]
+    return b"".join(lines) + b"\r\n"
+
+
+async def _connected_to(address: Address) -> tuple[asyncio.Transport, Exchange]:
     try:
         async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-            transport, protocol = await loop.create_unix_connection(Exchange, sock=await _connected(socket))
+            return await _connect(address)
     except (OSError, TimeoutError) as error:
         raise EngineCrashed(f"engine: nothing answers on its socket ({str(error) or 'timed out'})") from error
-    lines = [
-        f"{method} {path} HTTP/1.1\r\nhost: engine\r\nconnection: close\r\ncontent-length: {len(body)}\r\n".encode("latin-1")
-    ]
-    lines += [name + b": " + value + b"\r\n" for name, value in headers]
-    transport.write(b"".join(lines) + b"\r\n" + body)
-    return protocol
+
+
+async def _connect(address: Address) -> tuple[asyncio.Transport, Exchange]:
+    loop = asyncio.get_running_loop()
+    if isinstance(address, Path):
+        return await loop.create_unix_connection(Exchange, sock=await _connected(address))
+    return await loop.create_connection(Exchange, *address)
 
 
 async def _connected(path: Path) -> sockets.socket:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import os
 import shutil
@@ -12,9 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from relight.engines.base import Broken, Capabilities, Command, Loading, Probe, Ready, Spec
-from relight.engines.connection import exchange
-from relight.errors import EngineFailed, RelightError
+from relight.config.schema import Task
+from relight.engines.base import Capabilities, Command, Probe, Spec
+from relight.engines.health import ask_health
+from relight.errors import EngineFailed
 
 _CHILD: Final = Path(__file__).with_name("llamacpp_child.py")
 _PACKAGE_ROOT: Final = Path(__file__).parents[2]
@@ -31,23 +31,37 @@ _ENV: Final = {**_SPIN, **_HUGE_PAGES}
 _CPU_BATCH: Final = 128
 # Prompts kept in memory beside the slots. llama.cpp's default is 8 GiB, more than a small container has.
 _PROMPT_CACHE_MIB: Final = 512
-
-
-class LlamaCpp:
-    """The engine that holds GGUF weights."""
-
-    name = "llama.cpp"
-    capabilities = Capabilities(
+_CAPABILITIES: Final = {
+    Task.CHAT: Capabilities(
         paths=frozenset(
             {
                 "/v1/chat/completions",
                 "/v1/completions",
-                "/v1/responses",
-                "/v1/messages",
                 "/v1/messages/count_tokens",
             }
         ),
-    )
+        progress=True,
+        slots=True,
+        grammar=True,
+    ),
+    Task.EMBED: Capabilities(paths=frozenset({"/v1/embeddings"})),
+    Task.RERANK: Capabilities(paths=frozenset({"/v1/rerank"})),
+}
+# Settings that the wheel calls otherwise than llama-server does.
+_WHEEL_NAMES: Final = {"pooling": "pooling_type", "batch_size": "n_batch", "ubatch_size": "n_ubatch"}
+
+
+class LlamaCpp:
+    """The engine that holds GGUF weights.
+
+    As an embedding model it answers as the weights say (their pooling; `--pooling=mean` or another in `args` where they say
+    nothing), with floats or base64, for texts and token numbers alike; it does not cut vectors to `dimensions`.
+    """
+
+    name = "llama.cpp"
+
+    def __init__(self, task: Task = Task.CHAT) -> None:
+        self.capabilities = _CAPABILITIES[task]
 
     def command(self, spec: Spec) -> Command:
         """See `Engine.command`; raises `EngineFailed` when neither the binary nor the wheel is there."""
@@ -64,18 +78,7 @@ class LlamaCpp:
 
     async def probe(self, spec: Spec) -> Probe:
         """See `Engine.probe`."""
-        try:
-            async with asyncio.timeout(1.0):
-                asked = await exchange(spec.socket, "GET", "/health")
-                try:
-                    status = (await asked.head()).status
-                finally:
-                    asked.close()
-        except (RelightError, TimeoutError):
-            return Loading()
-        if status in (200, 503):
-            return Ready() if status == 200 else Loading()
-        return Broken(f"engine answers its health check with {status}")
+        return await ask_health(spec.socket)
 
 
 def origin() -> str | None:
@@ -93,9 +96,8 @@ def _child_argv(wheel: Path, spec: Spec) -> tuple[str, ...]:
         "n_ctx": spec.context * spec.parallel,
         "n_parallel": spec.parallel,
         "threads": spec.threads,
-        "n_batch": _CPU_BATCH,
-        "n_ubatch": _CPU_BATCH,
         "cache_ram_mib": _PROMPT_CACHE_MIB,
+        **_task_settings(spec),
     }
     extra = (_setting(arg) for arg in spec.args)
     path = os.pathsep.join((str(_PACKAGE_ROOT), str(wheel)))
@@ -103,16 +105,37 @@ def _child_argv(wheel: Path, spec: Spec) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", str(_CHILD), str(os.getpid()), path, *pairs, *extra)
 
 
+def _task_settings(spec: Spec) -> dict[str, object]:
+    if spec.task is Task.CHAT:
+        return {"n_batch": _CPU_BATCH, "n_ubatch": _CPU_BATCH}
+    # One KV cache for all sequences: apart, b11549 reads texts of unequal length in several steps, and takes the mean of the
+    # last step's tokens alone for a text's vector.
+    whole = {"n_batch": _whole_batch(spec), "n_ubatch": _whole_batch(spec), "kv_unified": "true", "embedding": "true"}
+    return whole | ({"pooling_type": "rank"} if spec.task is Task.RERANK else {})
+
+
+def _whole_batch(spec: Spec) -> int:
+    """Tokens of a batch that holds any text: one that becomes one vector or one score is read in one piece or refused.
+
+    A multiple of `parallel`: with mean pooling llama.cpp b11549 divides the batch among the sequences and aborts on a rest.
+    """
+    return -(-spec.context // spec.parallel) * spec.parallel
+
+
 def _setting(arg: str) -> str:
     """`--cache-type-k=q8_0`, as llama-server spells it, is `cache_type_k=q8_0` in the wheel."""
     name, separator, value = arg.removeprefix("--").partition("=")
-    return f"{name.replace('-', '_')}={value if separator else 'true'}"
+    name = name.replace("-", "_")
+    return f"{_WHEEL_NAMES.get(name, name)}={value if separator else 'true'}"
 
 
 def _server_argv(binary: str, spec: Spec) -> tuple[str, ...]:
     argv = [binary, "--model", str(spec.weights), "--alias", spec.model, "--host", str(spec.socket)]
     argv += ["--ctx-size", str(spec.context * spec.parallel), "--parallel", str(spec.parallel)]
     argv += ["--threads", str(spec.threads), "--threads-batch", str(spec.threads), "--no-warmup"]
+    if spec.task is not Task.CHAT:
+        argv += ["--embeddings" if spec.task is Task.EMBED else "--reranking"]
+        argv += ["--batch-size", str(_whole_batch(spec)), "--ubatch-size", str(_whole_batch(spec)), "--kv-unified"]
     known = _known_flags(binary)
     argv += [
         word

@@ -69,6 +69,8 @@ def _coerce(xllamacpp: Any, current: object, name: str, text: str) -> object:
         return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
     if name.startswith("cache_type"):
         return getattr(xllamacpp.ggml_type, f"GGML_TYPE_{text.upper()}")
+    if name == "pooling_type":
+        return getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{text.upper()}")
     if isinstance(current, int):
         return int(text)
     if isinstance(current, float):

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ import msgspec
 
 from relight.clock import Clock
 from relight.decoding import NOT_JSON
-from relight.engines.base import Broken, Command, Engine, Ready, Spec
+from relight.engines.base import Address, Broken, Command, Engine, Ready, Spec
 from relight.errors import EngineFailed
 
 _LAST_LINES: Final = 40
@@ -33,19 +34,28 @@ class _News(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A process that was just started, and the two ways to it. It leads a process group of its own."""
+
+    process: asyncio.subprocess.Process
+    ready_fd: int | None
+    address: Address
+
+
 class EngineProcess:
     """One engine process. Make it with `start`; end it with `stop`, which is safe to call more than once."""
 
-    def __init__(
-        self, engine: Engine, spec: Spec, process: asyncio.subprocess.Process, ready_fd: int | None, clock: Clock
-    ) -> None:
+    def __init__(self, engine: Engine, spec: Spec, child: _Child, clock: Clock) -> None:
         self.spec = spec
+        self.address = child.address
         self._engine = engine
-        self._process = process
+        self._process = child.process
         self._clock = clock
         self._started_at = clock.now()
-        self._ready_fd = ready_fd
-        self._tells = ready_fd is not None
+        self._ready_fd = child.ready_fd
+        self._tells = child.ready_fd is not None
+        self._is_buried = False
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._reader = asyncio.create_task(self._read_output())
 
@@ -55,9 +65,9 @@ class EngineProcess:
         return self._process.pid
 
     @property
-    def socket(self) -> Path:
-        """Where it answers."""
-        return self.spec.socket
+    def socket(self) -> Address:
+        """Where it answers: the `address`, by the name that a runner knows it by."""
+        return self.address
 
     def last_lines(self) -> list[str]:
         """What it wrote last, oldest first."""
@@ -89,6 +99,7 @@ class EngineProcess:
     async def failure(self) -> EngineFailed:
         """Describe an end that nobody asked for."""
         code = await self._process.wait()
+        self._bury()
         await asyncio.wait({self._reader}, timeout=_LAST_WORDS_S)
         spent = self._clock.now() - self._started_at
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
@@ -97,7 +108,10 @@ class EngineProcess:
         return EngineFailed(f'model "{self.spec.model}": engine {how} after {spent:.1f} s; last lines: {words}', hint=hint)
 
     async def stop(self, grace_s: float) -> None:
-        """SIGTERM, and SIGKILL when `grace_s` is over; returns when the process and its socket are gone."""
+        """SIGTERM, and SIGKILL when `grace_s` is over; returns when the process and its socket are gone.
+
+        What the engine started itself is killed with it.
+        """
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
@@ -110,6 +124,9 @@ class EngineProcess:
             except asyncio.CancelledError:
                 self._kill()  # whoever hurries us still wants it gone
                 raise
+        self._bury()
+        # Its output ends when the last of those is gone that could write there: then their memory is free as well.
+        await asyncio.wait({self._reader}, timeout=_LAST_WORDS_S)
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
         if self._ready_fd is not None:  # nobody ever asked whether it is ready
@@ -118,8 +135,14 @@ class EngineProcess:
         self.spec.socket.unlink(missing_ok=True)
 
     def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: PermissionError when only zombies are left
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _bury(self) -> None:
+        """Kill what outlived the process. Once and at its end: later the number may be another group's."""
+        if not self._is_buried:
+            self._is_buried = True
+            self._kill()
 
     async def _news(self) -> None:
         if self._ready_fd is None:
@@ -194,7 +217,7 @@ async def start(engine: Engine, spec: Spec, clock: Clock) -> EngineProcess:
     finally:
         if write_fd is not None:
             os.close(write_fd)
-    return EngineProcess(engine, spec, process, read_fd, clock)
+    return EngineProcess(engine, spec, _Child(process, read_fd, command.address or spec.socket), clock)
 
 
 def _argv(command: Command, ready_fd: int | None) -> list[str]:
@@ -203,7 +226,8 @@ def _argv(command: Command, ready_fd: int | None) -> list[str]:
         argv += [command.ready_fd_flag, str(ready_fd)]
     if command.binds_itself:
         return argv
-    return [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *argv]
+    watch = ["--watch"] if command.has_children else []
+    return [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *watch, *argv]
 
 
 def _read_line(line: bytes) -> _News:

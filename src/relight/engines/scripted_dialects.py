@@ -17,6 +17,10 @@ from relight.engines.scripted_prompt import Reader, read_chat, read_completion
 Json = dict[str, Any]
 
 
+Progress = Callable[[Answer, int, int], bytes]
+"""The event that says how many tokens of the prompt are read, after so many milliseconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """How one path's requests are read and its answers written."""
@@ -24,6 +28,7 @@ class Dialect:
     read: Reader
     body: Callable[[Answer], Json]
     blocks: Callable[[Answer], Iterator[bytes]]
+    progress: Progress | None = None
 
 
 def encode(value: object) -> bytes:
@@ -124,6 +129,12 @@ def _chat_chunk(answer: Answer, choices: list[Json]) -> Json:
         "system_fingerprint": "scripted",
         "object": "chat.completion.chunk",
     }
+
+
+def _chat_progress(answer: Answer, processed: int, time_ms: int) -> bytes:
+    chunk = _chat_chunk(answer, [{"finish_reason": None, "index": 0, "delta": {"role": "assistant", "content": None}}])
+    progress = {"total": answer.prompt_tokens, "cache": answer.cached_tokens, "processed": processed, "time_ms": time_ms}
+    return data_line(chunk | {"prompt_progress": progress})
 
 
 def _chat_delta(answer: Answer, index: int, section: Section, place: int, piece: str) -> Json:
@@ -239,6 +250,6 @@ def _messages_stop(index: int, section: Section) -> bytes:
     return event("content_block_delta", index=index, delta={"type": "signature_delta", "signature": ""}) + stop
 
 
-CHAT: Final = Dialect(read_chat, _chat_body, _chat_blocks)
+CHAT: Final = Dialect(read_chat, _chat_body, _chat_blocks, _chat_progress)
 COMPLETION: Final = Dialect(read_completion, _completion_body, _completion_blocks)
 MESSAGES: Final = Dialect(read_chat, _messages_body, _messages_blocks)

@@ -21,6 +21,8 @@ class Prompt:
     include_usage: bool
     max_tokens: int | None
     stops: tuple[str, ...]
+    progress: bool = False
+    slot: int | None = None
 
 
 Reader = Callable[[dict[str, Any]], Prompt]
@@ -76,6 +78,8 @@ def _prompt(body: dict[str, Any], user: str, tool_result: str | None) -> Prompt:
         include_usage=isinstance(options, dict) and read_flag(options, "include_usage"),
         max_tokens=_max_tokens(body),
         stops=(stops,) if isinstance(stops, str) else tuple(stop for stop in stops if isinstance(stop, str)),
+        progress=read_flag(body, "return_progress"),
+        slot=slot if isinstance(slot := body.get("id_slot"), int) else None,
     )
 
 

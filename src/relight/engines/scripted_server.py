@@ -7,20 +7,20 @@ import contextlib
 import json
 import os
 import socket
-import struct
 import sys
-import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NoReturn
 
 from relight.clock import Clock
 from relight.engines.script import Fault, FaultKind, Script, find_script
 from relight.engines.scripted_answer import Answer, Stamp, compose
-from relight.engines.scripted_dialects import CHAT, COMPLETION, MESSAGES, Dialect, Json, cut, encode
+from relight.engines.scripted_dialects import CHAT, COMPLETION, MESSAGES, Dialect, Json, Progress, cut, encode
 from relight.engines.scripted_http import Connection, Request
-from relight.engines.scripted_prompt import count_words, read_chat
+from relight.engines.scripted_prompt import read_chat
 from relight.engines.scripted_responses import RESPONSES
+from relight.engines.scripted_slots import Slot, Slots
+from relight.engines.scripted_vectors import embed, rerank
 from relight.errors import ContextOverflow, InvalidRequest
 
 _DIALECTS: Final = {
@@ -29,7 +29,9 @@ _DIALECTS: Final = {
     "/v1/messages": MESSAGES,
     "/v1/responses": RESPONSES,
 }
+_VECTORS: Final[dict[str, Callable[[Json, str], Json]]] = {"/v1/embeddings": embed, "/v1/rerank": rerank}
 _GARBAGE: Final = b"\x16\x03\x01\xff\xfe\x00 this is not HTTP \x80\x81\r\n"
+_PROGRESS_STEPS: Final = 4
 _ERROR_TYPES: Final = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -49,48 +51,6 @@ class Settings:
     context: int = 8192
     parallel: int = 2
     script: Script = field(default_factory=Script)
-
-
-@dataclass(slots=True)
-class Slot:
-    """A place for one request."""
-
-    id: int
-    task: int = -1
-    is_busy: bool = False
-    prompt_tokens: int = 0
-    decoded: int = 0
-
-
-class Slots:
-    """As many requests at once as there are slots; the others wait in the order they came."""
-
-    def __init__(self, count: int) -> None:
-        self._slots = [Slot(index) for index in range(count)]
-        self._free = asyncio.Semaphore(count)
-        self._tasks = 0
-
-    @contextlib.asynccontextmanager
-    async def take(self, prompt_tokens: int) -> AsyncIterator[Slot]:
-        """A slot for the time of the block."""
-        self._tasks += 1
-        task = self._tasks
-        async with self._free:
-            slot = next(slot for slot in self._slots if not slot.is_busy)
-            slot.task, slot.is_busy, slot.prompt_tokens, slot.decoded = task, True, prompt_tokens, 0
-            try:
-                yield slot
-            finally:
-                slot.is_busy = False
-
-    def describe(self, context: int) -> Iterator[Json]:
-        """The answer to `GET /slots`."""
-        for slot in self._slots:
-            state: Json = {"id": slot.id, "n_ctx": context, "speculative": False, "is_processing": slot.is_busy}
-            if slot.task >= 0:
-                next_token = [{"has_next_token": slot.is_busy, "n_decoded": slot.decoded}]
-                state |= {"id_task": slot.task, "n_prompt_tokens": slot.prompt_tokens, "next_token": next_token}
-            yield state
 
 
 class Server:
@@ -138,8 +98,8 @@ class Server:
             await self._generate(_DIALECTS[request.path], _read_json(request.body), out)
         elif request.method == "POST" and request.path == "/v1/messages/count_tokens":
             await out.send_json(200, encode({"input_tokens": read_chat(_read_json(request.body)).tokens}))
-        elif request.method == "POST" and request.path == "/v1/embeddings":
-            await out.send_json(200, encode(self._embed(_read_json(request.body))))
+        elif request.method == "POST" and request.path in _VECTORS:
+            await out.send_json(200, encode(_VECTORS[request.path](_read_json(request.body), self._settings.model)))
         else:
             await self._refuse(out, 404, "File Not Found")
 
@@ -179,17 +139,6 @@ class Server:
             "is_sleeping": False,
         }
 
-    def _embed(self, body: Json) -> Json:
-        texts = body.get("input")
-        texts = [texts] if isinstance(texts, str) else texts
-        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-            raise InvalidRequest('"input" must be a string or a list of strings')
-        tokens = count_words(texts)
-        is_base64 = body.get("encoding_format") == "base64"
-        data = [_embedding(index, text, is_base64=is_base64) for index, text in enumerate(texts)]
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return {"model": self._settings.model, "object": "list", "usage": usage, "data": data}
-
     # --- what is played
 
     async def _generate(self, dialect: Dialect, body: Json, out: Connection) -> None:
@@ -197,13 +146,16 @@ class Server:
         script, user = find_script(prompt.user, self._settings.script)
         stamp = Stamp(os.urandom(16).hex(), int(self._clock.wall()), self._settings.model)
         answer = compose(replace(prompt, user=user), script, stamp, self._settings.context)
-        async with self._slots.take(prompt.tokens) as slot:
+        async with self._slots.take(prompt.tokens, prompt.slot) as slot:
             await self._pause(script.first)
             if script.status is not None:
                 await self._refuse(out, script.status, f"scripted: status={script.status}")
             elif prompt.stream:
                 out.start_stream()
-                await self._prefill(script, out)
+                if prompt.progress and dialect.progress is not None:
+                    await self._tell_progress(dialect.progress, answer, script, out)
+                else:
+                    await self._prefill(script, out)
                 await self._play_stream(dialect, answer, script, slot, out)
             else:
                 await self._play_body(dialect, answer, script, slot, out)
@@ -216,6 +168,16 @@ class Server:
             await out.send_chunk(b":\n\n")
             left -= script.comments
         await self._pause(left)
+
+    async def _tell_progress(self, chunk: Progress, answer: Answer, script: Script, out: Connection) -> None:
+        """An event at the beginning, after each part that was read and at the end, as llama.cpp sends them after each batch."""
+        steps = _PROGRESS_STEPS if script.prefill else 1
+        fresh = answer.prompt_tokens - answer.cached_tokens
+        for step in range(steps + 1):
+            if step:
+                await self._pause(script.prefill / steps)
+            spent_ms = round(1000 * script.prefill * step / steps)
+            await out.send_chunk(chunk(answer, answer.cached_tokens + fresh * step // steps, spent_ms))
 
     async def _pause(self, seconds: float) -> None:
         if seconds > 0:
@@ -277,18 +239,3 @@ def _read_json(body: bytes) -> Json:
     if not isinstance(value, dict):
         raise InvalidRequest(f"body: should be a JSON object, got {type(value).__name__}")
     return value
-
-
-def _embedding(index: int, text: str, *, is_base64: bool) -> Json:
-    """Eight numbers that depend on the words alone: texts with the same words are equal, others differ."""
-    vector = [0.0] * 8
-    for word in text.split():
-        vector[zlib.crc32(word.encode()) % 8] += 1.0
-    length = sum(x * x for x in vector) ** 0.5 or 1.0
-    vector = [x / length for x in vector]
-    result: Json = {"embedding": vector, "index": index, "object": "embedding"}
-    if is_base64:
-        import base64
-
-        result |= {"embedding": base64.b64encode(struct.pack("<8f", *vector)).decode(), "encoding_format": "base64"}
-    return result

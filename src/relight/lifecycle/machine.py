@@ -27,7 +27,10 @@ class State(StrEnum):
 class Limits:
     """The bounds of one model; times in seconds."""
 
+    slots: int = 1
+    """Requests that the engine answers at the same time."""
     queue_depth: int = 64
+    queue_timeout_s: float = 300.0
     wake_timeout_s: float = 120.0
     idle_after_s: float = 300.0
     drain_grace_s: float = 8.0

@@ -6,19 +6,20 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final, Protocol
 
 from relight.clock import Clock
+from relight.engines.base import Address
 from relight.errors import EngineCrashed, EngineFailed, RelightError
 from relight.lifecycle import machine as m
+from relight.lifecycle.turns import Claim, Deny, Turns, Verdict
 
 
 class Started(Protocol):
     """A started engine."""
 
     @property
-    def socket(self) -> Path:
+    def socket(self) -> Address:
         """Where it answers."""
         ...
 
@@ -64,17 +65,21 @@ class Status:
     waking_for_s: float | None
     running: int
     waiting: int
+    """Those that wait for a wake, and those that wait for their turn."""
     last_error: str | None
+    wait_s: float
+    """What somebody who asks now should expect to wait for a turn once the engine is awake."""
 
 
 class Ticket:
     """A place in front of one engine. Use it as a context manager: leaving gives the place back."""
 
-    __slots__ = ("_request", "_runner")
+    __slots__ = ("_place", "_request", "_runner")
 
-    def __init__(self, runner: Runner, request: int) -> None:
+    def __init__(self, runner: Runner, request: int, place: _Place) -> None:
         self._runner = runner
         self._request = request
+        self._place = place
 
     def __enter__(self) -> Ticket:
         return self
@@ -85,13 +90,52 @@ class Ticket:
     @property
     def eta_s(self) -> float | None:
         """Expected seconds until the engine is awake; `None` when nothing has to be waited for."""
-        return self._runner.eta_of(self._request)
+        return None if self._place.awake.done() else self._runner.remaining_s()
 
-    async def engine(self) -> Path:
-        """The socket of the engine, once it is awake. Raises `QueueFull`, `WakeTimeout`, `EngineFailed` or `Stopping`."""
-        return await self._runner.engine_for(self._request)
+    @property
+    def has_turn(self) -> bool:
+        """Whether the engine is awake and has a slot for this request, so that nothing has to be waited for."""
+        return self._place.turn.done()
+
+    async def awake(self) -> None:
+        """Return once the engine is awake. Raises `QueueFull`, `WakeTimeout`, `EngineFailed` or `Stopping`."""
+        await self._place.awake
+
+    async def turn(self) -> Turn:
+        """Where the engine answers, once it is this request's turn. Raises `QueueFull`, `QueueTimeout` or `EngineCrashed`."""
+        await self._place.awake
+        slot = await self._place.turn
+        return Turn(self._runner.address(), slot)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The engine is this request's: where it answers, and in which slot (`None`: the request needs none)."""
+
+    address: Address
+    slot: int | None
+
+
+class _Place:
+    """One request in front of the engine."""
+
+    __slots__ = ("awake", "claim", "turn")
+
+    def __init__(self, claim: Claim | None) -> None:
+        loop = asyncio.get_running_loop()
+        self.claim = claim
+        self.awake: asyncio.Future[None] = loop.create_future()
+        self.turn: asyncio.Future[int | None] = loop.create_future()
+
+    def refuse(self, error: RelightError) -> None:
+        """Tell whoever waits; a refusal that nobody waits for is not news."""
+        for future in (self.awake, self.turn):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()
+
+
+NOBODY: Final = Claim()
 Launch = Callable[[], Awaitable[Started]]
 
 _AT_REST: Final = (m.State.ASLEEP, m.State.FAILED)
@@ -109,12 +153,14 @@ class Runner:
         self._clock = clock
         self._observer = observer
         self._machine = m.Machine(eta_s=observer.expect(model))
+        self._turns = Turns(limits.slots, depth=limits.queue_depth, patience_s=limits.queue_timeout_s)
         self._numbers = itertools.count()
-        self._waiters: dict[int, asyncio.Future[None]] = {}
+        self._places: dict[int, _Place] = {}
         self._engine: Started | None = None
         # The engine's life, and those before it that are still ending: the next one waits until their memory is free.
         self._lives: list[asyncio.Task[None]] = []
-        self._timer: asyncio.Task[None] | None = None
+        self._timer = _Timer(clock)
+        self._turn_timer = _Timer(clock)
         self._asleep = asyncio.Event()
         self._asleep.set()
 
@@ -126,18 +172,25 @@ class Runner:
             state=it.state,
             eta_s=it.remaining_s(now),
             waking_for_s=None if since is None else now - since,
-            running=len(it.running),
-            waiting=len(it.held),
+            running=len(it.running) - self._turns.waiting,
+            waiting=len(it.held) + self._turns.waiting,
             last_error=it.failure.message if it.failure else None,
+            wait_s=self._turns.expected_wait_s(),
         )
 
-    def ask(self) -> Ticket:
-        """Ask for the engine, and have it count as busy until the ticket is closed. Starts it when it sleeps."""
+    def remaining_s(self) -> float:
+        """Expected seconds until the engine is awake."""
+        return self._machine.remaining_s(self._clock.now())
+
+    def ask(self, claim: Claim | None = NOBODY) -> Ticket:
+        """Ask for the engine, and have it count as busy until the ticket is closed. Starts it when it sleeps.
+
+        Without a claim no slot is taken: for what an engine answers beside its generations.
+        """
         request = next(self._numbers)
-        self._waiters[request] = asyncio.get_running_loop().create_future()
-        ticket = Ticket(self, request)
+        place = self._places[request] = _Place(claim)
         self._apply(m.Requested(self._clock.now(), request))
-        return ticket
+        return Ticket(self, request, place)
 
     def wake(self) -> Status:
         """Start the engine if it sleeps; returns at once."""
@@ -153,31 +206,23 @@ class Runner:
         """As `sleep`, for good: nothing wakes the engine again. Returns when its process is gone."""
         self._apply(m.StopAsked(self._clock.now(), for_good=True))
         await self._asleep.wait()
-        if self._timer is not None:
-            self._timer.cancel()
-            await asyncio.gather(self._timer, return_exceptions=True)
+        await self._timer.stop()
+        await self._turn_timer.stop()
 
     # --- for tickets
 
-    def eta_of(self, request: int) -> float | None:
-        """See `Ticket.eta_s`."""
-        if self._waiters[request].done():
-            return None
-        return self._machine.remaining_s(self._clock.now())
-
-    async def engine_for(self, request: int) -> Path:
-        """See `Ticket.engine`."""
-        await self._waiters[request]
+    def address(self) -> Address:
+        """Where the engine answers; raises `EngineCrashed` when it has just ended."""
         if self._engine is None:
             raise EngineCrashed(f'model "{self.model}": engine ended before it could answer')
         return self._engine.socket
 
     def give_back(self, request: int) -> None:
         """See `Ticket`."""
-        waiter = self._waiters.pop(request)
-        if waiter.done() and not waiter.cancelled():
-            waiter.exception()  # a refusal that nobody waited for is not news
-        self._apply(m.Finished(self._clock.now(), request))
+        del self._places[request]
+        now = self._clock.now()
+        self._judge(self._turns.done(request, now))
+        self._apply(m.Finished(now, request))
 
     # --- decisions become effects
 
@@ -192,15 +237,15 @@ class Runner:
         for decision in decisions:
             match decision:
                 case m.Admit(request):
-                    self._settle(request, None)
+                    self._admit(request)
                 case m.Refuse(request, error):
-                    self._settle(request, error)
+                    self._refuse(request, error)
                 case m.Start(generation):
                     self._begin(generation)
                 case m.Stop():
                     self._end()
                 case m.SetTimer(at):
-                    self._set_timer(at)
+                    self._timer.set(at, self._tick)
                 case m.Hold() | m.Drain():
                     pass
         self._note_rest()
@@ -209,14 +254,31 @@ class Runner:
         if self._machine.state in _AT_REST and not self._lives:
             self._asleep.set()
 
-    def _settle(self, request: int, error: RelightError | None) -> None:
-        waiter = self._waiters.get(request)
-        if waiter is None or waiter.done():
+    def _tick(self, at: float) -> None:
+        self._apply(m.Tick(at))
+
+    def _admit(self, request: int) -> None:
+        place = self._places.get(request)
+        if place is None:
             return
-        if error is None:
-            waiter.set_result(None)
+        place.awake.set_result(None)
+        if place.claim is None:
+            place.turn.set_result(None)
         else:
-            waiter.set_exception(error)
+            self._judge(self._turns.ask(request, place.claim, self._clock.now()))
+
+    def _judge(self, verdicts: list[Verdict]) -> None:
+        for verdict in verdicts:
+            if isinstance(verdict, Deny):
+                self._refuse(verdict.request, verdict.error)
+            elif not (turn := self._places[verdict.request].turn).done():
+                turn.set_result(verdict.slot)
+        self._turn_timer.set(self._turns.deadline, lambda at: self._judge(self._turns.tick(at)))
+
+    def _refuse(self, request: int, error: RelightError) -> None:
+        place = self._places.get(request)
+        if place is not None:
+            place.refuse(error)
 
     def _begin(self, generation: int) -> None:
         self._asleep.clear()
@@ -232,18 +294,6 @@ class Runner:
         # A callback, because a task that is cancelled before its first step never reaches a `finally` of its own.
         self._lives.remove(life)
         self._note_rest()
-
-    def _set_timer(self, at: float | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None if at is None else asyncio.create_task(self._tick_at(at))
-
-    async def _tick_at(self, at: float) -> None:
-        await self._clock.sleep(at - self._clock.now())
-        # This task is no longer the pending timer: what the tick decides must not cancel it half-way.
-        self._timer = None
-        # A sleep may end a hair early; a tick that came before its time would decide nothing, and be lost.
-        self._apply(m.Tick(max(at, self._clock.now())))
 
     async def _live(self, generation: int, before: tuple[asyncio.Task[None], ...]) -> None:
         """One engine from start to end, told to the machine when the end was not asked for."""
@@ -272,6 +322,40 @@ class Runner:
             self._apply(m.EngineReady(self._clock.now(), generation))
             return await engine.exited()
         finally:
-            self._engine = None
+            if self._engine is not None:
+                self._engine = None
+                self._judge(self._turns.clear())
             if engine is not None:
                 await engine.stop(self._STOP_GRACE_S)
+
+
+class _Timer:
+    """Calls back once, at a time that may be changed until then."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._at: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def set(self, at: float | None, callback: Callable[[float], None]) -> None:
+        """Call `callback` with the time at `at`; `None`: not at all."""
+        if at == self._at:
+            return
+        self._at = at
+        if self._task is not None:
+            self._task.cancel()
+        self._task = None if at is None else asyncio.create_task(self._wait(at, callback))
+
+    async def stop(self) -> None:
+        """Forget it, and return when nothing is left."""
+        task = self._task
+        self.set(None, lambda _: None)
+        if task is not None:
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _wait(self, at: float, callback: Callable[[float], None]) -> None:
+        await self._clock.sleep(at - self._clock.now())
+        # This task is no longer the pending timer: what the callback decides must not cancel it half-way.
+        self._task = self._at = None
+        # A sleep may end a hair early; a tick that came before its time would decide nothing, and be lost.
+        callback(max(at, self._clock.now()))

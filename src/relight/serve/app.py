@@ -7,21 +7,31 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from relight.errors import MethodNotAllowed, PathNotFound, RelightError
-from relight.serve.admission import admit
 from relight.serve.completions import Completions
 from relight.serve.front import Front
 from relight.serve.http import Receive, Request, Scope, Send
+from relight.serve.ollama import CHATS, EMBEDS, EMBEDS_ONE, GENERATES, Ollama
 from relight.serve.ops import Ops
 from relight.serve.page import Pages
+from relight.serve.prepare import CHAT
 from relight.serve.reply import error_headers
 from relight.wire.anthropic import Messages
 from relight.wire.dialect import Dialect
+from relight.wire.messages_request import to_chat as messages_to_chat
+from relight.wire.ollama import OllamaChat, OllamaGenerate
 from relight.wire.openai import Chat, Responses
+from relight.wire.responses_request import to_chat as responses_to_chat
+from relight.wire.translation import Translation
 
 Handler = Callable[[Request], Awaitable[None]]
 Methods = dict[str, Handler]
 
-_OPEN: Final = ("/livez", "/readyz")
+_CORS: Final = [
+    (b"access-control-allow-methods", b"GET, HEAD, POST, OPTIONS"),
+    (b"access-control-allow-headers", b"*, authorization"),
+    (b"access-control-max-age", b"86400"),
+]
+_EXPOSED: Final = b"x-relight-interaction, x-relight-model, x-relight-wake-ms, server-timing, retry-after"
 
 
 class App:
@@ -51,15 +61,24 @@ class App:
     async def stop(self) -> None:
         """Stop every engine: running answers get the grace, then end with an error. Returns when no process is left."""
         self.front.is_stopping = True
-        await asyncio.gather(*(served.runner.stop() for served in self.front.models.values()))
+        await asyncio.gather(
+            *(served.runner.stop() for served in self.front.models.values()),
+            *(provided.provider.close() for provided in self.front.providers.values()),
+            self.front.limiter.close(),
+        )
         if self._stopped is not None:
             self._stopped()
 
     async def _http(self, request: Request) -> None:
+        if b"origin" in request.headers:
+            _let_page_read(request)
         try:
+            if request.method == "OPTIONS" and b"access-control-request-method" in request.headers:
+                await self._preflight(request)
+                return
             handler = self._find(request)
-            if not isinstance(handler, Completions) and request.path not in _OPEN:
-                admit(request, self.front.config.server)  # a completion does it itself, to have it in its record
+            if not isinstance(handler, Completions):  # a completion does it itself, to have it in its record
+                self.front.gate.admit_to(request.path, request)
             await handler(request)
         except RelightError as error:
             await request.json(error.http_status, _dialect_of(request.path).error_body(error), error_headers(error))
@@ -78,6 +97,12 @@ class App:
             )
         return methods[method]
 
+    async def _preflight(self, request: Request) -> None:
+        """A browser asks whether a page may call. It sends no key with the question, so none is asked for."""
+        if not self.front.gate.is_open_to_pages:
+            self.front.gate.admit(request)
+        await request.answer(204, b"", _CORS)
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
@@ -89,18 +114,37 @@ class App:
                 return
 
 
-def _routes(front: Front) -> tuple[dict[str, Methods], list[tuple[str, Methods]]]:
-    ops, pages = Ops(front), Pages()
+def _let_page_read(request: Request) -> None:
+    """Whoever is answered at all may read the answer: pages that may not call are refused, and read no more than that."""
+    request.extra += [
+        (b"access-control-allow-origin", request.headers[b"origin"]),
+        (b"access-control-expose-headers", _EXPOSED),
+        (b"vary", b"origin"),
+    ]
 
-    def model(dialect: Dialect, path: str) -> Methods:
-        return {"POST": Completions(front, dialect, path)}
+
+def _routes(front: Front) -> tuple[dict[str, Methods], list[tuple[str, Methods]]]:
+    ops, pages, ollama = Ops(front), Pages(), Ollama(front)
+
+    def model(dialect: Dialect, path: str, translation: Translation | None = None) -> Methods:
+        return {"POST": Completions(front, dialect, path, translation)}
 
     exact: dict[str, Methods] = {
         "/v1/chat/completions": model(Chat(), "/v1/chat/completions"),
         "/v1/completions": model(Chat("completions", "text_completion"), "/v1/completions"),
-        "/v1/responses": model(Responses(), "/v1/responses"),
-        "/v1/messages": model(Messages(), "/v1/messages"),
+        "/v1/embeddings": model(Chat("embeddings"), "/v1/embeddings"),
+        "/v1/rerank": model(Chat("rerank"), "/v1/rerank"),
+        "/v1/responses": model(Responses(), "/v1/responses", Translation(CHAT, responses_to_chat)),
+        "/v1/messages": model(Messages(), "/v1/messages", Translation(CHAT, messages_to_chat)),
         "/v1/messages/count_tokens": model(Messages(), "/v1/messages/count_tokens"),
+        "/api/chat": model(OllamaChat(), "/api/chat", CHATS),
+        "/api/generate": model(OllamaGenerate(), "/api/generate", GENERATES),
+        "/api/embed": model(OllamaGenerate(), "/api/embed", EMBEDS),
+        "/api/embeddings": model(OllamaGenerate(), "/api/embeddings", EMBEDS_ONE),
+        "/api/tags": {"GET": ollama.tags},
+        "/api/ps": {"GET": ollama.ps},
+        "/api/show": {"POST": ollama.show},
+        "/api/version": {"GET": ollama.version},
         "/v1/models": {"GET": ops.models},
         "/livez": {"GET": ops.livez},
         "/readyz": {"GET": ops.readyz},
@@ -117,4 +161,6 @@ def _routes(front: Front) -> tuple[dict[str, Methods], list[tuple[str, Methods]]
 
 
 def _dialect_of(path: str) -> Dialect:
+    if path.startswith("/api/"):
+        return OllamaChat()
     return Messages() if path.startswith("/v1/messages") else Chat()

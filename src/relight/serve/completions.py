@@ -1,67 +1,52 @@
-"""A request to a model: wait for its engine, pass the bytes through, know what became of it. Changes no byte of an answer."""
+"""A request to a model: who asks, who may answer, in what order; and its record, closed exactly once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from relight.decoding import NOT_JSON
-from relight.engines.connection import Exchange, exchange
-from relight.errors import (
-    ClientGone,
-    ContextOverflow,
-    EngineCrashed,
-    EngineFailed,
-    EngineRejected,
-    InvalidRequest,
-    NotSupported,
-    RelightError,
-    Stopping,
-)
-from relight.lifecycle.runner import Ticket
-from relight.serve.admission import admit
-from relight.serve.front import Front, Served
-from relight.serve.http import JSON, Request
+from relight.errors import Category, ClientGone, InvalidRequest, NotSupported, RelightError, Stopping
+from relight.lifecycle.machine import State
+from relight.lifecycle.turns import Claim
+from relight.serve.asking import Asking
+from relight.serve.front import Backend, Front, Served
+from relight.serve.http import Request, check_json
+from relight.serve.prepare import Question, can_answer, prepare
 from relight.serve.reply import Reply
-from relight.telemetry.interaction import Interaction, Phase
-from relight.wire.dialect import Dialect, Tap
+from relight.telemetry.interaction import Interaction
+from relight.wire.dialect import Dialect
+from relight.wire.mending import Fields, fields
+from relight.wire.translation import About, Translation
 
-
-class Asked(msgspec.Struct, frozen=True):
-    """The two fields of a request that the front door needs; all others are the engine's business."""
-
-    model: str | None = None
-    stream: bool | None = None
-
-
-T = TypeVar("T")
-
-_NEVER_STREAM: Final = frozenset({"/v1/messages/count_tokens", "/v1/embeddings"})
-_TRIES: Final = 5
-_TRY_AGAIN_S: Final = 0.2
+_NEVER_STREAM: Final = frozenset({"/v1/messages/count_tokens", "/v1/embeddings", "/v1/rerank"})
 _LAST_WORD_S: Final = 0.3
-
-
-class _Unread(EngineCrashed):
-    """The engine ended without reading the request.
-
-    One that has just crashed looks awake, and for an instant even takes connections, until its process is seen to be gone.
-    It has read nothing, so asking the runner again is safe: by then it knows, and wakes the next one.
-    """
+# Another backend may well answer what this one could not: it is down, full, slow, or smaller.
+_NEXT_MAY_ANSWER: Final = frozenset(
+    {
+        Category.ENGINE_FAILED,
+        Category.ENGINE_CRASHED,
+        Category.QUEUE_FULL,
+        Category.WAKE_TIMEOUT,
+        Category.CONTEXT_OVERFLOW,
+        Category.PROVIDER_UNAVAILABLE,
+        Category.PROVIDER_TIMEOUT,
+        Category.PROVIDER_REJECTED,
+    }
+)
 
 
 class Completions:
-    """The POST route of one path of one dialect."""
+    """The POST route of one path of one dialect. With a translation, a backend that does not speak it can answer as well."""
 
-    def __init__(self, front: Front, dialect: Dialect, path: str) -> None:
+    def __init__(self, front: Front, dialect: Dialect, path: str, translation: Translation | None = None) -> None:
         self._front = front
         self._dialect = dialect
         self._path = path
+        self._translation = translation
 
     async def __call__(self, request: Request) -> None:
         """Answer one request; its record is closed exactly once, whatever happens."""
@@ -91,117 +76,87 @@ class Completions:
     async def _serve(self, request: Request, it: Interaction, reply: Reply) -> None:
         if self._front.is_stopping:
             raise Stopping("the server is stopping", retry_after_s=1.0)
-        admit(request, self._front.config.server)
-        body = await request.body(self._front.config.server.max_body)
-        it.bytes_in = len(body)
-        asked = _parse(body, Asked)
-        served = self._front.model(asked.model)
-        it.model, it.backend, it.stream = served.name, served.engine, bool(asked.stream) and self._path not in _NEVER_STREAM
-        request.extra.append((b"x-relight-model", served.name.encode()))
-        if self._path not in served.capabilities.paths:
-            raise NotSupported(f'{self._path}: the engine of "{served.name}" ({served.engine}) does not speak it')
-        if self._front.keeps_content:
-            self._front.keep_content(it, request=_parse(body, dict))
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(while_client_stays(request, reply))
-            if it.stream:
-                await stack.enter_async_context(reply.heartbeats(served.name))
-            await self._answer(served, it, reply, body)
+        visitor = self._front.gate.admit(request)
+        it.key = visitor.key
+        check_json(request)
+        async with self._front.visit(visitor.who, it):
+            body = await request.body(self._front.config.server.max_body)
+            it.bytes_in = len(body)
+            question = self._question(body, it)
+            backends = self._backends(question, it)
+            self._front.check_prompt(question.fields, len(body))
+            if self._front.keeps_content:
+                self._front.keep_content(it, request=msgspec.json.decode(body))
+            claim = Claim(visitor.who, len(body))
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(while_client_stays(request, reply))
+                await stack.enter_async_context(reply.signs_of_life(it.model))
+                await self._first_answer(backends, question, Asking(self._front, it, reply, self._dialect), claim)
 
-    async def _answer(self, served: Served, it: Interaction, reply: Reply, body: bytes) -> None:
-        try:
-            for more_tries in reversed(range(_TRIES)):
-                with served.runner.ask() as ticket:
-                    try:
-                        await _awake(ticket, served, it, reply)
-                        return await self._relay(await _engine(ticket), it, reply, body)
-                    except _Unread:
-                        if not more_tries:
-                            raise
-                await self._front.clock.sleep(_TRY_AGAIN_S)
-        except RelightError as error:
-            if self._front.is_stopping and not isinstance(error, ClientGone):
-                raise _stopped() from error
-            raise
+    def _question(self, body: bytes, it: Interaction) -> Question:
+        """The request read as far as the front door needs it; raises `InvalidRequest`."""
+        found = fields(body)
+        it.model = self._front.name(_text(found, "model"))
+        asked = _flag(found, "stream")
+        it.stream = (self._dialect.streams_by_default if asked is None else asked) and self._path not in _NEVER_STREAM
+        about = About(model=it.model, id=it.id.removeprefix("int_"), created=int(it.wall))
+        return Question(self._path, body, found, about, self._translation)
 
-    async def _relay(self, socket: Path, it: Interaction, reply: Reply, body: bytes) -> None:
-        asked: Exchange | None = None
-        try:
-            asked = await exchange(socket, "POST", self._path, [(b"content-type", JSON)], body)
-            await asked.head()
-        except EngineCrashed as error:
-            raise _Unread(error.message) if isinstance(error.__cause__, OSError) else error from error.__cause__
-        else:
-            await self._pass_on(asked, it, reply)
-        finally:
-            if asked is not None:
-                asked.close()
+    def _backends(self, question: Question, it: Interaction) -> list[Backend]:
+        """Who may answer, in order; raises `NotSupported`, naming who could."""
+        asked = self._front.backends(it.model)
+        able = [backend for backend in asked if can_answer(question, backend.speech)]
+        if able:
+            return able
+        who = [one.name for one in self._front.everybody() if can_answer(question, one.speech)]
+        hint = f"these do: {', '.join(who)}" if who else "no model of this service does"
+        raise NotSupported(f'{self._path}: the engine of "{it.model}" ({asked[0].kind}) does not speak it', hint=hint)
 
-    async def _pass_on(self, asked: Exchange, it: Interaction, reply: Reply) -> None:
-        head = await asked.head()
-        if head.status >= 400:
-            raise _engine_error(head.status, await asked.read())
-        is_stream = (head.get(b"content-type") or b"").startswith(b"text/event-stream")
-        tap = Tap(self._dialect, stream=is_stream, keep_text=self._front.keeps_content)
-        if not is_stream:
-            answer = await _collect(asked, tap)
-            _note(tap, it, self._front)
-            if not reply.is_started:
-                await reply.whole(head.status, answer, head.get(b"content-type") or JSON)
+    async def _first_answer(self, backends: list[Backend], question: Question, asking: Asking, claim: Claim) -> None:
+        it, reply = asking.it, asking.reply
+        order = self._bridged(backends, question)
+        for backend in order:
+            it.backend, it.answered_by = backend.kind, backend.name
+            reply.says_who(backend.name)
+            try:
+                prepared = prepare(question, backend.speech)
+                if isinstance(backend, Served):
+                    await asking.engine(backend, prepared, claim)
+                else:
+                    await asking.provider(backend, prepared)
+            except RelightError as error:
+                if self._front.is_stopping and not isinstance(error, ClientGone):
+                    raise _stopped() from error
+                if backend is order[-1] or reply.has_answer or error.category not in _NEXT_MAY_ANSWER:
+                    raise
+                it.gave_up_on(backend.name, error)
+            else:
                 return
-            raise EngineFailed("engine: was asked for a stream and sent something else")
-        async for chunk in asked.chunks():
-            tap.feed(chunk)
-            if it.first_token_s is None and tap.first_event_seen:
-                it.first_token()
-            await reply.chunk(chunk)
-        _note(tap, it, self._front)
-        await reply.end()
+
+    def _bridged(self, backends: list[Backend], question: Question) -> list[Backend]:
+        """Whoever bridges a model that is not awake before it. The wake goes on meanwhile."""
+        order: list[Backend] = []
+        for backend in backends:
+            if isinstance(backend, Served) and backend.bridge:
+                bridges = [one for one in self._front.backends(backend.bridge) if can_answer(question, one.speech)]
+                if bridges and backend.runner.wake().state is not State.AWAKE:
+                    order += bridges
+            order.append(backend)
+        return order
 
 
-async def _awake(ticket: Ticket, served: Served, it: Interaction, reply: Reply) -> None:
-    """Wait until the engine answers, telling whoever streams."""
-    if (eta_s := ticket.eta_s) is not None:
-        it.enter(Phase.WAKE)
-        if it.stream:
-            await reply.comment(f"waking {served.name}, about {eta_s:.1f} s left")
-        await _engine(ticket)
-    it.enter(Phase.PREFILL)
-
-
-async def _engine(ticket: Ticket) -> Path:
+def _text(found: Fields, name: str) -> str | None:
     try:
-        return await ticket.engine()
-    except EngineCrashed as error:
-        raise _Unread(error.message) from error
-
-
-async def _collect(asked: Exchange, tap: Tap) -> bytes:
-    parts = []
-    async for chunk in asked.chunks():
-        tap.feed(chunk)
-        parts.append(chunk)
-    return b"".join(parts)
-
-
-def _note(tap: Tap, it: Interaction, front: Front) -> None:
-    usage = tap.finish()
-    it.prompt_tokens, it.cached_tokens, it.completion_tokens = usage.prompt, usage.cached, usage.completion
-    it.finish = usage.finish
-    it.split_decode(usage.decode_s)
-    if usage.error:
-        it.fail(EngineFailed(f"engine: {usage.error}"))
-    if front.keeps_content:
-        front.keep_content(it, reply=tap.text)
-
-
-def _parse(body: bytes, into: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=into)
+        return msgspec.json.decode(found[name], type=str | None) if name in found else None
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"request: {error}") from error
-    except NOT_JSON as error:
-        raise InvalidRequest(f"request: the body is not JSON ({error})", hint="send a JSON object") from error
+        raise InvalidRequest(f"request: {name}: should be text ({error})") from error
+
+
+def _flag(found: Fields, name: str) -> bool | None:
+    try:
+        return msgspec.json.decode(found[name], type=bool | None) if name in found else None
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"request: {name}: should be true or false ({error})") from error
 
 
 def _where(error: Exception) -> str:
@@ -214,22 +169,6 @@ def _where(error: Exception) -> str:
 
 def _stopped() -> Stopping:
     return Stopping("the server stopped before the answer was complete", retry_after_s=1.0)
-
-
-def _engine_error(status: int, body: bytes) -> RelightError:
-    """An engine's error response as one of ours. llama.cpp says an overflow with both numbers."""
-    try:
-        error: Any = msgspec.json.decode(body)["error"]
-        message = str(error["message"])
-    except (*NOT_JSON, KeyError, TypeError):
-        return EngineFailed(f"engine: answered with status {status} and no reason")
-    if error.get("type") == "exceed_context_size_error":
-        return ContextOverflow(
-            f"prompt: {message}", prompt_tokens=error.get("n_prompt_tokens"), context_tokens=error.get("n_ctx")
-        )
-    if status < 500:
-        return EngineRejected(f"engine: {message}")
-    return EngineFailed(f"engine: {message}")
 
 
 @asynccontextmanager

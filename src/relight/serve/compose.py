@@ -12,9 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from relight.access.keys import Keys
+from relight.access.limits import Limiter
 from relight.clock import Clock, SystemClock
+from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
 from relight.config.schema import Model
+from relight.config.secrets import resolve
 from relight.engines.base import Engine
 from relight.engines.kinds import engine_for, spec_for
 from relight.engines.process import EngineProcess, start
@@ -22,12 +26,16 @@ from relight.errors import EngineFailed, RelightError
 from relight.lifecycle.eta import WakeTimes
 from relight.lifecycle.machine import Limits
 from relight.lifecycle.runner import Launch, Runner
+from relight.providers.provider import Provider
+from relight.providers.target import Target
+from relight.serve.admission import Gate
 from relight.serve.app import App
-from relight.serve.front import Front, Served
+from relight.serve.front import Front, Provided, Served, provider_speech
 from relight.telemetry.interaction import Origin
 from relight.telemetry.metrics import Metrics
 from relight.telemetry.sinks import JsonLines, Sink, to_stdout
-from relight.weights.wanted import locate, require
+from relight.weights.description import Description, describe
+from relight.weights.wanted import keeps_weights, locate, require
 
 _PREFIX: Final = "relight-"
 _DOWNLOAD_LIMIT_S: Final = 24 * 3600.0
@@ -41,9 +49,19 @@ def create_app(config: Loaded | str | Path, *, sink: Sink | None = None, clock: 
     """
     loaded = config if isinstance(config, Loaded) else load(config)
     house = _House(loaded, sink or JsonLines(to_stdout), clock or SystemClock())
-    models = {name: house.serve(name, model) for name, model in loaded.config.models.items()}
-    origin = Origin.from_environment(loaded.config.service.name)
-    front = Front(loaded.config, models, house.sink, house.clock, origin, house.metrics)
+    models = loaded.config.models
+    front = Front(
+        config=loaded.config,
+        models={name: house.serve(name, model) for name, model in models.items() if kind(model) is Kind.OURS},
+        providers={name: house.hire(name, model) for name, model in models.items() if kind(model) is Kind.PROVIDER},
+        sink=house.sink,
+        clock=house.clock,
+        origin=Origin.from_environment(loaded.config.service.name),
+        gate=house.gate(),
+        limiter=house.limiter(),
+        describe=house.describe,
+        metrics=house.metrics,
+    )
     return App(front, stopped=house.tidy)
 
 
@@ -115,24 +133,58 @@ class _House:
     def serve(self, name: str, model: Model) -> Served:
         """One model behind the front door."""
         limits = Limits(
+            slots=model.parallel,
             queue_depth=model.queue_depth,
+            queue_timeout_s=model.queue_timeout,
             wake_timeout_s=model.wake_timeout,
             idle_after_s=model.idle_after,
             drain_grace_s=self._loaded.config.server.grace,
             start_limit_s=_DOWNLOAD_LIMIT_S if self._loaded.config.weights.download else max(600.0, 5 * model.wake_timeout),
         )
-        engine = engine_for(model.engine)
+        engine = engine_for(model.engine, model.task)
         runner = Runner(name, limits, self._launch(engine, name, model), self.clock, self)
-        return Served(name, runner, engine.capabilities, model.context, engine.name)
+        return Served(
+            name,
+            runner,
+            engine.capabilities,
+            model.context,
+            engine.name,
+            max_tokens=model.max_tokens,
+            parallel=model.parallel,
+            bridge=model.bridge,
+        )
+
+    def hire(self, name: str, model: Model) -> Provided:
+        """A model of somebody else."""
+        key = resolve(model.api_key, self._loaded.folder, os.environ, key=f"models.{name}.api_key")
+        target = Target.of(name, model, key)
+        speech = provider_speech(target.name)
+        return Provided(name, Provider(target, self.clock), target.host, speech, model.price)
+
+    def describe(self, name: str) -> Description:
+        """What is known of a model's weights."""
+        model = self._loaded.config.models[name]
+        return describe(locate(name, model, self._loaded.folder, self._weights_dir) if keeps_weights(model) else None, model)
+
+    def gate(self) -> Gate:
+        """Who may pass."""
+        secret = resolve(self._loaded.config.auth.keys, self._loaded.folder, os.environ, key="auth.keys")
+        keys = None if secret is None else Keys.parse(secret.reveal())
+        return Gate(keys, public=self._loaded.config.server.public)
+
+    def limiter(self) -> Limiter:
+        """How much each may use."""
+        limits, service = self._loaded.config.limits, self._loaded.config.service.name
+        return Limiter(limits, self.clock, service=service, note=lambda text: self.sink.note("ERROR", text))
 
     # --- Observer
 
     def expect(self, model: str) -> float:
         """See `Observer.expect`."""
-        try:
-            weights = locate(model, self._loaded.config.models[model], self._loaded.folder, self._weights_dir)
-        except RelightError:
-            weights = None
+        section, weights = self._loaded.config.models[model], None
+        if keeps_weights(section):
+            with suppress(RelightError):
+                weights = locate(model, section, self._loaded.folder, self._weights_dir)
         return self._times.expect(model, weights)
 
     def woke(self, model: str, seconds: float) -> None:
@@ -161,7 +213,7 @@ class _House:
         return launch
 
     async def _weights(self, name: str, model: Model) -> Path | None:
-        if not model.source:
+        if not keeps_weights(model):
             return None
         here = locate(name, model, self._loaded.folder, self._weights_dir)
         if here is None and self._loaded.config.weights.download:

@@ -1,57 +1,142 @@
-"""What the routes share: the configuration, one runner a model, the sinks and the counts."""
+"""What the routes share: the configuration, who answers for which model, who may ask, the sinks and the counts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from relight.access.limits import Limiter
 from relight.clock import Clock
-from relight.config.schema import Config, Content
+from relight.config.schema import Config, Content, Price
 from relight.engines.base import Capabilities
 from relight.errors import InvalidRequest, ModelNotFound, RelightError
 from relight.lifecycle.runner import Runner
+from relight.providers.price import cost_usd
+from relight.providers.provider import Provider
+from relight.serve.admission import Gate
 from relight.serve.http import Request
+from relight.serve.prepare import Speech
+from relight.serve.prompt import check_size
 from relight.telemetry.interaction import HttpFacts, Interaction, Origin, Phase, parse_trace
 from relight.telemetry.metrics import Metrics
 from relight.telemetry.redact import change_all, redact
 from relight.telemetry.sinks import Sink
+from relight.weights.description import Description
+from relight.wire.dialect import Usage
+from relight.wire.mending import Fields, Needs
 
 _MAX_NAME: Final = 80  # characters of a name that somebody else chose
+_PROVIDER_PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model behind the front door."""
+    """A model whose engine is ours."""
 
     name: str
     runner: Runner
     capabilities: Capabilities
     context: int
-    engine: str
+    kind: str
+    """The engine's name."""
+    max_tokens: int = 4096
+    parallel: int = 1
+    bridge: str | None = None
+
+    @property
+    def pins_slots(self) -> bool:
+        """Whether requests name the slot that they are answered in."""
+        return self.capabilities.slots and self.parallel > 1
+
+    @property
+    def speech(self) -> Speech:
+        """What its engine speaks, and what has to be done for it."""
+        can = self.capabilities
+        needs = Needs(
+            context=self.context,
+            max_tokens=self.max_tokens,
+            model=None if can.grammar else self.name,
+            include_usage=not can.grammar,
+            progress=can.progress,
+            images=can.images,
+        )
+        return Speech(can.paths, needs, has_grammar=can.grammar)
+
+
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """A model that somebody else serves."""
+
+    name: str
+    provider: Provider
+    kind: str
+    """The provider's host."""
+    speech: Speech
+    price: Price
+
+    def cost(self, it: Interaction) -> float | None:
+        """What an answer cost, in USD, if that is known."""
+        return cost_usd(self.price, Usage(prompt=it.prompt_tokens, cached=it.cached_tokens, completion=it.completion_tokens))
+
+
+Backend = Served | Provided
+
+
+def provider_speech(name: str) -> Speech:
+    """How a provider is spoken to that calls the model `name`: in the OpenAI dialect, and what is too long it says itself."""
+    needs = Needs(context=None, max_tokens=None, model=name, include_usage=True, images=True)
+    return Speech(_PROVIDER_PATHS, needs)
 
 
 @dataclass(slots=True)
 class Front:
-    """The state of one front door. `stopping` is set once, when the server begins to shut down."""
+    """The state of one front door. `is_stopping` is set once, when the server begins to shut down."""
 
     config: Config
     models: Mapping[str, Served]
     sink: Sink
     clock: Clock
     origin: Origin
+    gate: Gate
+    limiter: Limiter
+    describe: Callable[[str], Description]
+    """What is known of a model's weights."""
+    providers: Mapping[str, Provided] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)
     is_stopping: bool = False
 
-    def model(self, name: str | None) -> Served:
-        """The model of that name, or the default one; raises `ModelNotFound` or `InvalidRequest`."""
-        wanted = name or self.config.default_model()
-        known = ", ".join(self.models)
+    def name(self, asked: str | None) -> str:
+        """The model that is asked for, or the default one; raises `ModelNotFound` or `InvalidRequest`."""
+        wanted = asked or self.config.default_model()
+        known = ", ".join(self.config.models)
         if wanted is None:
             raise InvalidRequest("model: is missing, and no default_model is configured", hint=f"use one of: {known}")
-        if wanted not in self.models:
+        if wanted not in self.config.models:
+            wanted = wanted.removesuffix(":latest")  # Ollama's clients add it to every name
+        if wanted not in self.config.models:
             raise ModelNotFound(f'model: there is no "{wanted[:_MAX_NAME]}"; there is: {known}')
-        return self.models[wanted]
+        return wanted
+
+    def served(self, name: str) -> Served:
+        """The model of that name, which must be one of ours; raises `ModelNotFound` or `InvalidRequest`."""
+        if self.name(name) not in self.models:
+            raise InvalidRequest(f'model: "{name}" is not run here, so it neither wakes nor sleeps')
+        return self.models[name]
+
+    def backends(self, name: str) -> list[Backend]:
+        """Who answers for a configured model, in order of preference."""
+        if name in self.models:
+            return [self.models[name]]
+        if name in self.providers:
+            return [self.providers[name]]
+        found = [backend for one in self.config.models[name].fallback for backend in self.backends(one)]
+        return list({backend.name: backend for backend in found}.values())
+
+    def everybody(self) -> Iterable[Backend]:
+        """All that can answer."""
+        return (*self.models.values(), *self.providers.values())
 
     def open(self, request: Request) -> Interaction:
         """Open the record of an interaction; its id goes out with every answer."""
@@ -68,6 +153,21 @@ class Front:
         record = it.close()
         self.metrics.count(record)
         self.sink.closed(record)
+
+    @asynccontextmanager
+    async def visit(self, who: str, it: Interaction) -> AsyncIterator[None]:
+        """One request of `who`, within the limits; its tokens are charged at the end. Raises `RateLimited` or `OverBudget`."""
+        with await self.limiter.enter(who) as lease:
+            try:
+                yield
+            finally:
+                await lease.spend((it.prompt_tokens or 0) + (it.completion_tokens or 0))
+
+    def check_prompt(self, found: Fields, size: int) -> None:
+        """Raises `BodyTooLarge` for a prompt with more text than `limits.max_prompt`; `size` is the body's."""
+        limit = self.config.limits.max_prompt
+        if limit is not None and size > limit:
+            check_size(found, limit)
 
     @property
     def keeps_content(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from relight.errors import BodyTooLarge, ClientGone
+from relight.errors import BodyTooLarge, ClientGone, UnsupportedMedia
 from relight.values import format_bytes
 
 Scope = MutableMapping[str, Any]
@@ -66,6 +66,16 @@ class Request:
     async def json(self, status: int, value: object, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send `value` as JSON."""
         await self.answer(status, msgspec.json.encode(value) + b"\n", [(b"content-type", JSON), *headers])
+
+
+def check_json(request: Request) -> None:
+    """Raises `UnsupportedMedia` for a body that says to be something else than JSON; one that says nothing is taken for it."""
+    kind = request.headers.get(b"content-type", JSON).partition(b";")[0].strip().lower()
+    # A form is what `curl -d` says when it is not told better; nobody sends one that parses as JSON by accident.
+    if kind not in (JSON, b"", b"application/x-www-form-urlencoded") and not kind.endswith(b"+json"):
+        raise UnsupportedMedia(
+            f'request: the body should be JSON, got "{kind.decode("latin-1")[:80]}"', hint="send content-type: application/json"
+        )
 
 
 def _path(scope: Scope) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 from relight import __version__
 from relight.errors import PathNotFound
 from relight.lifecycle.machine import State
-from relight.serve.front import Front, Served
+from relight.serve.front import Backend, Front, Served
 from relight.serve.http import Request
+from relight.serve.prepare import CHAT, COMPLETIONS
 from relight.telemetry.metrics import exposition
 
 
@@ -46,49 +47,74 @@ class Ops:
 
     async def models(self, request: Request) -> None:
         """All models, in a shape that both OpenAI's and Anthropic's clients read."""
-        data = [self._model(served) for served in self._front.models.values()]
+        data = [self._model(name) for name in self._front.config.models]
         page = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
         await request.json(200, {"object": "list", "data": data, "has_more": False, **page})
 
     async def model(self, request: Request) -> None:
         """One model; its name may hold slashes."""
-        await request.json(200, self._model(self._named(request, request.path.removeprefix("/v1/models/"))))
+        name = _given(request, request.path.removeprefix("/v1/models/"))
+        await request.json(200, self._model(self._front.name(name)))
 
     async def move(self, request: Request) -> None:
         """`POST /models/{name}/wake` and `/sleep`; answers at once with the state that follows."""
         name, _, verb = request.path.removeprefix("/models/").rpartition("/")
         if verb not in ("wake", "sleep"):
             raise PathNotFound(f"{request.path}: there is nothing here", hint="use /models/NAME/wake or /models/NAME/sleep")
-        runner = self._named(request, name).runner
+        runner = self._front.served(_given(request, name)).runner
         after = runner.wake() if verb == "wake" else runner.sleep()
         await request.json(202, {"model": name, "state": after.state, "eta_s": round(after.eta_s, 3)})
 
-    def _named(self, request: Request, name: str) -> Served:
-        if not name:
-            raise PathNotFound(f"{request.path}: names no model", hint="GET /v1/models lists them")
-        return self._front.model(name)
-
-    def _model(self, served: Served) -> dict[str, Any]:
-        status = served.runner.status()
-        return {
-            "id": served.name,
+    def _model(self, name: str) -> dict[str, Any]:
+        first, config = self._front.backends(name)[0], self._front.config
+        facts: dict[str, Any] = {
+            "backend": first.kind,
+            "default": name == config.default_model(),
+            "paths": sorted(first.speech.paths),
+        }
+        context = None
+        if name in self._front.models:
+            served = self._front.models[name]
+            status, context = served.runner.status(), served.context
+            facts |= {
+                "state": status.state,
+                "engine": served.kind,
+                "context": context,
+                "max_tokens": served.max_tokens,
+                "wake_eta_s": round(status.eta_s, 3),
+                "snapshots": served.capabilities.snapshots,
+            }
+        elif config.models[name].fallback:
+            facts["fallback"] = list(config.models[name].fallback)
+        model = {
+            "id": name,
             "object": "model",
             "type": "model",
             "created": self._since,
             "created_at": datetime.fromtimestamp(self._since, UTC).isoformat().replace("+00:00", "Z"),
-            "owned_by": "relight",
-            "display_name": served.name,
-            "context_length": served.context,
-            "relight": {
-                "state": status.state,
-                "engine": served.engine,
-                "context": served.context,
-                "default": served.name == self._front.config.default_model(),
-                "wake_eta_s": round(status.eta_s, 3),
-                "paths": sorted(served.capabilities.paths),
-                "snapshots": served.capabilities.snapshots,
-            },
+            "owned_by": "relight" if name in self._front.models else first.kind,
+            "display_name": name,
+            "capabilities": capabilities(first),
+            "relight": facts,
         }
+        return model if context is None else {**model, "context_length": context, "max_model_len": context}
+
+
+def capabilities(backend: Backend) -> list[str]:
+    """What the model can do, in the words of Ollama's `capabilities`."""
+    paths, found = backend.speech.paths, []
+    if CHAT in paths or COMPLETIONS in paths:
+        found += ["completion", "tools"]
+    if backend.speech.needs.images:
+        found.append("vision")
+    found += [word for path, word in (("/v1/embeddings", "embedding"), ("/v1/rerank", "rerank")) if path in paths]
+    return found
+
+
+def _given(request: Request, name: str) -> str:
+    if not name:
+        raise PathNotFound(f"{request.path}: names no model", hint="GET /v1/models lists them")
+    return name
 
 
 def _status(served: Served) -> dict[str, Any]:
@@ -100,4 +126,5 @@ def _status(served: Served) -> dict[str, Any]:
         "last_error": status.last_error,
         "running": status.running,
         "waiting": status.waiting,
+        "wait_s": round(status.wait_s, 3),
     }

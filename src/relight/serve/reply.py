@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -18,13 +18,9 @@ from relight.serve.front import Front, timing_headers
 from relight.serve.http import JSON, Request
 from relight.telemetry.interaction import Interaction
 from relight.wire import sse
-from relight.wire.dialect import Dialect
+from relight.wire.dialect import Dialect, EventStream
 
-_EVENT_STREAM: Final = [
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+_UNBUFFERED: Final = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
 
 class Reply:
@@ -40,9 +36,24 @@ class Reply:
         self._last_life = self._last_event = front.clock.now()
         self.is_started = False
         self.is_ended = False
+        self.has_answer = False
+        """Whether any of the answer itself is out: after that nobody else can give another."""
+        self.tell_failure: Callable[[RelightError], bytes] = dialect.error_event
+        """The events that end this stream with an error; who has begun to tell an answer knows better how it goes on."""
+
+    def says_who(self, backend: str) -> None:
+        """Name the model that answers in the headers, as long as they have not been sent."""
+        name = b"x-relight-model"
+        self._request.extra = [(key, value) for key, value in self._request.extra if key != name]
+        self._request.extra.append((name, backend.encode()))
 
     async def whole(self, status: int, body: bytes, content_type: bytes) -> None:
         """Send a complete answer; the record is written before its last byte leaves."""
+        async with self._lock:
+            if self.is_started:  # held with white space: the status is out
+                await self._write(body)
+                await self._finish()
+                return
         self._it.status = status
         self._it.bytes_out = len(body)
         self.is_started = True
@@ -51,10 +62,15 @@ class Reply:
         await self._send(self._request.answer(status, body, headers))
 
     async def comment(self, text: str) -> None:
-        """Say something that clients ignore."""
+        """Say something that clients ignore; a dialect without comments only begins."""
         async with self._lock:
             await self._begin()
-            await self._write(sse.comment(text))
+            if self._has_comments:
+                await self._write(sse.comment(text))
+
+    @property
+    def _has_comments(self) -> bool:
+        return self._dialect.stream_type == EventStream.stream_type
 
     async def chunk(self, data: bytes) -> None:
         """Pass on a piece of the stream. Waits while the client is slower than the engine."""
@@ -62,6 +78,7 @@ class Reply:
             await self._begin()
             if not (self._boundary.is_between_events and _is_comment(data)):
                 self._last_life = self._last_event = self._front.clock.now()
+                self.has_answer = True
             await self._write(data)
 
     async def end(self) -> None:
@@ -79,12 +96,12 @@ class Reply:
             self._it.status = error.http_status
             self._close()
             return
-        if not self.is_started:
+        if not self.is_started or not self._it.stream:
             await self.whole_error(error)
             return
         async with self._lock:
             if self._boundary.is_between_events:
-                await self._write(self._dialect.error_event(error))
+                await self._write(self.tell_failure(error))
                 await self._finish()
             else:
                 # Half an event is out: whatever follows would be read as its rest. Closing the connection is honest.
@@ -96,9 +113,14 @@ class Reply:
         await self.whole(error.http_status, msgspec.json.encode(self._dialect.error_body(error)), JSON)
 
     @asynccontextmanager
-    async def heartbeats(self, model: str) -> AsyncIterator[None]:
-        """While inside, no silence of the stream is longer than `server.heartbeat`."""
-        pulse = asyncio.create_task(self._pulse(model))
+    async def signs_of_life(self, model: str) -> AsyncIterator[None]:
+        """While inside, no silence of a stream is longer than `server.heartbeat`, and who waits for JSON gets white space if
+        `server.hold_json` says so."""
+        hold = self._front.config.server.hold_json
+        if not self._it.stream and hold is None:
+            yield
+            return
+        pulse = asyncio.create_task(self._pulse(model) if self._it.stream else self._hold(float(hold or 0)))
         try:
             yield
         finally:
@@ -125,9 +147,20 @@ class Reply:
                     self._last_life = clock.now()
                     await self._write(self._sign_of_life(model))
 
+    async def _hold(self, after_s: float) -> None:
+        """White space before JSON is part of it: its client hears something, and reads the same."""
+        await self._front.clock.sleep(after_s)
+        while True:
+            async with self._lock:
+                if self.is_ended:
+                    return
+                await self._begin()
+                await self._write(b" ")
+            await self._front.clock.sleep(float(self._front.config.server.heartbeat))
+
     def _sign_of_life(self, model: str) -> bytes:
         now = self._front.clock.now()
-        if now - self._last_event < self._dialect.comments_only_s:
+        if self._has_comments and now - self._last_event < self._dialect.comments_only_s:
             return sse.comment("still here")
         self._last_event = now
         return self._dialect.heartbeat(model, self._it.id)
@@ -136,12 +169,15 @@ class Reply:
         if self.is_started:
             return
         self._it.status = 200
-        await self._send(self._request.start(200, [*_EVENT_STREAM, *timing_headers(self._it)]))
+        kind = self._dialect.stream_type if self._it.stream else JSON
+        headers = [(b"content-type", kind), *_UNBUFFERED, *timing_headers(self._it)]
+        await self._send(self._request.start(200, headers))
         self.is_started = True
 
     async def _write(self, data: bytes) -> None:
         await self._send(self._request.send({"type": "http.response.body", "body": data, "more_body": True}))
-        self._boundary.feed(data)
+        if self._has_comments:
+            self._boundary.feed(data)  # other framings are written by us alone, in whole events
         self._it.bytes_out += len(data)
 
     async def _finish(self) -> None:

@@ -74,7 +74,9 @@ class Interaction:
         self.wall = clock.wall()
         self.id = new_id(self.wall)
         self.origin, self.http, self.trace = origin, http, trace
-        self.dialect = self.model = self.backend = self.session = ""
+        self.dialect = self.model = self.backend = self.session = self.key = self.answered_by = ""
+        self.given_up: list[dict[str, str]] = []
+        self.cost_usd: float | None = None
         self.stream = False
         self.status = 0
         self.category: Category | None = None
@@ -116,6 +118,10 @@ class Interaction:
         if self.category is None:
             self.category, self.code, self.error = error.category, error.code, error.log_message[:_MAX_ERROR]
 
+    def gave_up_on(self, model: str, error: RelightError) -> None:
+        """Note that `model` did not answer, and that another is asked in its place."""
+        self.given_up.append({"model": model, "error": error.code})
+
     def finished(self) -> dict[Phase, float]:
         """The phases that are over, in seconds; the running one is not among them."""
         return {phase: seconds for phase, seconds in self._phases.items() if phase is not self._phase}
@@ -154,15 +160,19 @@ class Record:
             "dialect": it.dialect,
             "model": it.model or None,
             "backend": it.backend or None,
+            "answered_by": None if it.answered_by == it.model else it.answered_by or None,
+            "given_up": it.given_up or None,
             "stream": it.stream,
             "status": it.status,
             "error": it.category.value if it.category else None,
             "error_code": it.code,
             "error_message": it.error,
             "finish": it.finish,
+            "key": it.key or None,
             "session": it.session or None,
             "timings": _known(timings),
             "tokens": _known({"prompt": it.prompt_tokens, "cached": it.cached_tokens, "completion": it.completion_tokens}),
+            "cost_usd": it.cost_usd,
             "content": it.content,
         }
         return _known(fields)

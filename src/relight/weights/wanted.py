@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from relight.config.schema import Model
+from relight.config.schema import EngineKind, Model
 from relight.errors import WeightsError
 from relight.values import format_bytes
 from relight.weights import store
@@ -44,6 +44,14 @@ class Wanted:
     def is_ours(self) -> bool:
         """Whether the file lies in our store, where we may replace it."""
         return self.source.kind is not Kind.FILE
+
+
+def keeps_weights(model: Model) -> bool:
+    """Whether the weights of a model are a file that we fetch and keep. Ollama and vLLM fetch and keep models themselves,
+    but for a file that Ollama is told to import; a provider has them, and the scripted engine has none."""
+    if model.url is not None or not model.source or model.engine is EngineKind.VLLM:
+        return False
+    return model.engine is not EngineKind.OLLAMA or not model.source.startswith(f"{Kind.OLLAMA}:")
 
 
 def wanted(name: str, model: Model, config_dir: Path, weights_dir: str | Path) -> Wanted:

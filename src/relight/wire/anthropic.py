@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from relight.errors import Category, ContextOverflow, RelightError
+from relight.errors import Category, ContextOverflow, RelightError, ThreadUnsupported
 from relight.wire import sse
-from relight.wire.dialect import Usage, count, envelope, objects, words
+from relight.wire.dialect import EventStream, Usage, count, envelope, objects, words
 
 _TYPES: Final = {
     Category.UNAUTHORIZED: "authentication_error",
@@ -18,15 +18,18 @@ _TYPES: Final = {
 }
 
 
-class Messages:
+class Messages(EventStream):
     """`/v1/messages` and `/v1/messages/count_tokens`."""
 
     name = "messages"
-    comments_only_s = 0.0
     interesting = (b'"usage"', b'"stop_reason"', b'"error"')
 
     def error_body(self, error: RelightError) -> dict[str, Any]:
-        return {"type": "error", "error": {**envelope(error), "type": _type(error), "message": _message(error)}}
+        told = {**envelope(error), "type": _type(error), "message": _message(error)}
+        if isinstance(error, ThreadUnsupported):
+            # By these the official clients know that they have to send the whole history.
+            told["details"] = {"error_code": error.code, "unsupported": ["thread"]}
+        return {"type": "error", "error": told}
 
     def error_event(self, error: RelightError) -> bytes:
         return sse.event(self.error_body(error), name="error")
@@ -67,7 +70,9 @@ def _message(error: RelightError) -> str:
 def _type(error: RelightError) -> str:
     if error.category in _TYPES:
         return _TYPES[error.category]
-    by_status = {404: "not_found_error", 413: "request_too_large"}
+    by_status = {404: "not_found_error", 413: "request_too_large", 429: "rate_limit_error"}
+    if error.http_status == 504:
+        return "timeout_error"
     if error.http_status < 500 or error.category is Category.INVALID_REQUEST:
         return by_status.get(error.http_status, "invalid_request_error")
     return "overloaded_error" if error.http_status == 503 else "api_error"

@@ -43,6 +43,16 @@ class Dialect(Protocol):
         """Byte strings of which one stands in every event that `read` wants to see."""
         ...
 
+    @property
+    def streams_by_default(self) -> bool:
+        """Whether a request that does not say gets a stream."""
+        ...
+
+    @property
+    def stream_type(self) -> bytes:
+        """The content type of a stream."""
+        ...
+
     def error_body(self, error: RelightError) -> dict[str, Any]:
         """The JSON body of an error response."""
         ...
@@ -62,6 +72,14 @@ class Dialect(Protocol):
     def text(self, payload: dict[str, Any]) -> str:
         """The words of the answer in a whole answer or one event of a stream; empty when there are none."""
         ...
+
+
+class EventStream:
+    """What holds for every dialect that streams server-sent events, and only when asked to."""
+
+    comments_only_s: float = 0.0
+    streams_by_default: bool = False
+    stream_type: bytes = b"text/event-stream"
 
 
 class Tap:

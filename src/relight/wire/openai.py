@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from relight.errors import Category, ContextOverflow, RelightError
 from relight.wire import sse
-from relight.wire.dialect import Usage, count, envelope, objects, words
+from relight.wire.dialect import EventStream, Usage, count, envelope, objects, words
 
 _TYPES: Final = {
     Category.INVALID_REQUEST: "invalid_request_error",
@@ -21,10 +21,9 @@ _FINISH: Final = (b'"finish_reason":"', b'"finish_reason": "')
 _COMMON: Final = (b'"usage"', b'"error"')
 
 
-class Chat:
+class Chat(EventStream):
     """`/v1/chat/completions`, `/v1/completions` and `/v1/embeddings`."""
 
-    comments_only_s = 0.0
     interesting = (*_COMMON, b'"timings"', *_FINISH)
 
     def __init__(self, name: str = "chat", chunk_object: str = "chat.completion.chunk") -> None:
@@ -59,7 +58,7 @@ class Chat:
         return "".join(words(one.get("content")) or words(one.get("text")) for one in said if isinstance(one, dict))
 
 
-class Responses:
+class Responses(EventStream):
     """`/v1/responses`."""
 
     name = "responses"
@@ -72,15 +71,23 @@ class Responses:
         return error_body(error)
 
     def error_event(self, error: RelightError) -> bytes:
+        # Whoever has told more of this response knows its id and count, and ends it by `ResponsesWriter.failed`.
         failure = {
             "type": "response.failed",
+            "sequence_number": 0,
             "response": {
                 "id": "resp_failed",
                 "object": "response",
                 "created_at": int(time.time()),
                 "status": "failed",
+                "error": {**envelope(error), "type": _type(error), "param": None},
+                "incomplete_details": None,
+                "model": "",
                 "output": [],
-                "error": envelope(error),
+                "parallel_tool_calls": True,
+                "tool_choice": "auto",
+                "tools": [],
+                "usage": None,
             },
         }
         return sse.event(failure, name="response.failed")

@@ -1,0 +1,181 @@
+"""How much each key, or each address where there are no keys, may use. Knows no route; how things are counted is `tally`'s."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+
+from relight.clock import Clock
+from relight.config.schema import Limits
+from relight.errors import OverBudget, RateLimited
+
+if TYPE_CHECKING:
+    from relight.access.tally import Tally
+
+_T = TypeVar("_T")
+
+_DAY_S: Final = 86400
+# How long a running answer of the same key may take is not known; agents do wait exactly as long as they are told.
+_CONCURRENCY_RETRY_S: Final = 1.0
+# Longest time that a request waits for a shared store, after which that is left alone for a while.
+_STORE_PATIENCE_S: Final = 0.6
+_STORE_REST_S: Final = 5.0
+_NOTE_EVERY_S: Final = 60.0
+
+
+class Lease:
+    """One request's place within the limits; leaving the `with` block gives it back."""
+
+    __slots__ = ("_limiter", "_who")
+
+    def __init__(self, limiter: Limiter, who: str) -> None:
+        self._limiter = limiter
+        self._who: str | None = who
+
+    async def spend(self, tokens: int) -> None:
+        """Count `tokens`, of prompt and answer together, once they are known. Never fails: what was answered was answered."""
+        if self._who is not None and tokens > 0:
+            await self._limiter.spend(self._who, tokens)
+
+    def leave(self) -> None:
+        """Give the place back; again is nothing. Tokens are to be spent before."""
+        if self._who is not None:
+            self._limiter.release(self._who)
+            self._who = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.leave()
+
+
+class Limiter:
+    """Lets requests in while they are within `limits`, each name (`who`) by itself.
+
+    Requests of a minute and tokens of a day are counted in the store, which several instances may share. Requests at the same
+    time are counted in this process alone: a shared count would keep, for ever or for hours, what an instance held when it died.
+
+    Tokens are known when an answer ends, so they are tested before and counted after: requests that run together can each
+    go past the limit once. Days are those of UTC.
+
+    While the store cannot be reached every request passes: an outage of a counter should not become one of the service.
+    `note` is told, once a minute; the limit on requests at the same time goes on holding.
+    """
+
+    def __init__(self, limits: Limits, clock: Clock, *, service: str = "relight", note: Callable[[str], None]) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._service = service
+        self._note = note
+        self._running: dict[str, int] = {}
+        self._tally: Tally | None = None
+        self._needs_store = limits.requests_per_minute is not None or limits.tokens_per_day is not None
+        self._resting_until = 0.0
+        self._noted_at: float | None = None
+
+    def prepare(self) -> None:
+        """Import and open what counting needs, if anything: a tenth of a second that the first request else waits for."""
+        if self._needs_store and self._tally is None:
+            from relight.access.tally import Tally
+
+            self._tally = Tally(self._limits, self._service)
+
+    async def enter(self, who: str) -> Lease:
+        """Let one request of `who` in; raises `RateLimited` or `OverBudget` with the time after which it may come again."""
+        self._start(who)
+        lease = Lease(self, who)
+        if self._needs_store:
+            try:
+                await self._count(who)
+            except BaseException:
+                lease.leave()
+                raise
+        return lease
+
+    async def spend(self, who: str, tokens: int) -> None:
+        """See `Lease.spend`."""
+        if self._limits.tokens_per_day is not None:
+            await self._ask(lambda tally: tally.spend(who, self._day(), tokens), None)
+
+    def release(self, who: str) -> None:
+        """See `Lease.leave`."""
+        left = self._running[who] - 1
+        if left:
+            self._running[who] = left
+        else:
+            del self._running[who]
+
+    async def close(self) -> None:
+        """Close the connections to the store."""
+        if self._tally is not None:
+            await self._tally.close()
+
+    def _start(self, who: str) -> None:
+        running, most = self._running.get(who, 0), self._limits.concurrency
+        if most is not None and running >= most:
+            raise RateLimited(
+                f"limits.concurrency: {most} requests at the same time are all in use",
+                hint="wait for one of them to end",
+                retry_after_s=_CONCURRENCY_RETRY_S,
+            )
+        self._running[who] = running + 1
+
+    async def _count(self, who: str) -> None:
+        day, budget = self._day(), self._limits.tokens_per_day
+        # Tokens first: a request that is refused should not count as one of the minute.
+        if budget is not None and not await self._ask(lambda tally: tally.has_tokens(who, day), is_absent=True):
+            raise OverBudget(
+                f"limits.tokens_per_day: {budget} tokens are used up",
+                hint="they are counted anew at midnight UTC",
+                retry_after_s=_DAY_S - self._clock.wall() % _DAY_S,
+            )
+        if self._limits.requests_per_minute is None:
+            return
+        wait_s = await self._ask(lambda tally: tally.take(who), None)
+        if wait_s is not None:
+            raise RateLimited(
+                f"limits.requests_per_minute: {self._limits.requests_per_minute} requests in a minute are used up",
+                hint=f"come again in {wait_s:.0f} s",
+                retry_after_s=wait_s,
+            )
+
+    def _day(self) -> str:
+        return time.strftime("%Y-%m-%d", time.gmtime(self._clock.wall()))
+
+    async def _ask(self, question: Callable[[Tally], Awaitable[_T]], is_absent: _T) -> _T:
+        """What the store says, `is_absent` while it cannot be asked."""
+        self.prepare()
+        tally = self._tally
+        if tally is None or self._clock.now() < self._resting_until:
+            return is_absent
+        if self._limits.store == "memory":
+            return await question(tally)
+        cancels = _cancels()
+        try:
+            async with asyncio.timeout(_STORE_PATIENCE_S):
+                answer = await question(tally)
+        except tally.faults as error:
+            self._rest(error)
+            answer = is_absent
+        if _cancels() > cancels:
+            # The client of Redis loses a cancellation that meets it while it connects.
+            raise asyncio.CancelledError
+        return answer
+
+    def _rest(self, error: Exception) -> None:
+        """Leave the store alone for a while: waiting for it at every request would slow down all of them."""
+        now = self._clock.now()
+        self._resting_until = now + _STORE_REST_S
+        if self._noted_at is None or now - self._noted_at >= _NOTE_EVERY_S:
+            self._noted_at = now
+            # The class only: the text of an error may hold the address, and with it a password.
+            self._note(f"limits.store: cannot be reached ({type(error).__name__}), so requests and tokens are not limited")
+
+
+def _cancels() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0

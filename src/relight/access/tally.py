@@ -1,0 +1,125 @@
+"""Counting requests and tokens with the `limits` library, in memory or in Redis. Knows no policy: it refuses nobody.
+
+Imported only where a limit is configured: the library takes about a tenth of a second to import.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from limits import RateLimitItemPerDay, RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage, Storage
+from limits.aio.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
+
+from relight.config.schema import Limits
+from relight.errors import ConfigError
+
+if TYPE_CHECKING:
+    from redis.asyncio import ConnectionPool
+
+_FIRST_SWEEP: Final = 1024
+# A Redis that is worth asking answers in a millisecond.
+_SOCKET_TIMEOUT_S: Final = 0.25
+
+
+class Counts(MemoryStorage):
+    """The library's counts in memory, with a sweep now and then: the library's own visits every key at every request.
+
+    No await stands between reading and writing a count, so none of it needs a lock.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sweep_at = _FIRST_SWEEP
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        now = time.time()
+        if self.expirations.get(key, 0.0) <= now:
+            self._sweep(now)
+            self.storage[key] = 0
+            self.expirations[key] = now + expiry
+        self.storage[key] += amount
+        return self.storage[key]
+
+    async def decr(self, key: str, amount: int = 1) -> int:
+        self.storage[key] = max(await self.get(key) - amount, 0)
+        return self.storage[key]
+
+    async def get(self, key: str) -> int:
+        return self.storage[key] if self.expirations.get(key, 0.0) > time.time() else 0
+
+    def _sweep(self, now: float) -> None:
+        """Forget what is over; as rarely as it takes for all sweeps together to cost each new key one visit or two."""
+        if len(self.expirations) < self._sweep_at:
+            return
+        for key in [key for key, until in self.expirations.items() if until <= now]:
+            del self.expirations[key]
+            self.storage.pop(key, None)
+        self._sweep_at = max(_FIRST_SWEEP, 2 * len(self.expirations))
+
+
+class Tally:
+    """Counts by name (`who`): requests in a sliding minute, tokens in a day that the caller names.
+
+    The minute slides by weighing the last whole one (the library's sliding window counter): two numbers for each name,
+    however high the limit, and no double portion where two minutes meet. Remembering every request would be exact, but at
+    thousands of requests a minute costs thousands of times as much.
+    """
+
+    def __init__(self, limits: Limits, service: str) -> None:
+        self._storage, self._pool = _opened(limits.store, service)
+        self._minute = SlidingWindowCounterRateLimiter(self._storage)
+        self._day = FixedWindowRateLimiter(self._storage)
+        self._requests = RateLimitItemPerMinute(limits.requests_per_minute or 1, namespace="requests")
+        # The day's name is part of the key, so an entry may live for two: it may begin late and is only read on its day.
+        self._tokens = RateLimitItemPerDay(limits.tokens_per_day or 1, 2, namespace="tokens")
+
+    @property
+    def faults(self) -> tuple[type[Exception], ...]:
+        """What is raised when the store cannot be asked."""
+        base = self._storage.base_exceptions
+        return (*(base if isinstance(base, tuple) else (base,)), OSError, TimeoutError)
+
+    async def take(self, who: str) -> float | None:
+        """Count one request of `who`: None when it may pass, else the seconds until one may."""
+        if await self._minute.hit(self._requests, who):
+            return None
+        reset = (await self._minute.get_window_stats(self._requests, who)).reset_time
+        return max(0.0, reset - time.time())
+
+    async def has_tokens(self, who: str, day: str) -> bool:
+        """Whether `who` has any token of `day` left."""
+        return await self._day.test(self._tokens, who, day)
+
+    async def spend(self, who: str, day: str, tokens: int) -> None:
+        """Count `tokens` of `who` on `day`, also past the limit."""
+        await self._day.hit(self._tokens, who, day, cost=tokens)
+
+    async def close(self) -> None:
+        """Close the connections to the store, if it has any."""
+        if self._pool is not None:
+            await self._pool.disconnect()
+
+
+def _opened(store: str, service: str) -> tuple[Storage, ConnectionPool | None]:
+    if store == "memory":
+        return Counts(), None
+    try:
+        from limits.aio.storage import RedisStorage
+        from redis.asyncio import ConnectionPool
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+    except ImportError:
+        raise ConfigError("limits.store: the client for Redis is not installed", hint="run: pip install redis") from None
+    try:
+        # One more try at once, and only one: a connection that lay unused may be dead without its Redis being so.
+        pool = ConnectionPool.from_url(
+            store, socket_timeout=_SOCKET_TIMEOUT_S, socket_connect_timeout=_SOCKET_TIMEOUT_S, retry=Retry(NoBackoff(), 1)
+        )
+    except ValueError:
+        raise ConfigError("limits.store: is no address of a Redis", hint="write redis://HOST:PORT/DB") from None
+    prefix = f"relight:{service}"
+    # The library hands it to its client as it is, and only its annotation does not say so.
+    options: dict[str, Any] = {"connection_pool": pool}
+    return RedisStorage(store, implementation="redispy", key_prefix=prefix, **options), pool

@@ -1,0 +1,229 @@
+"""One backend asked for one answer: wait for its turn, send, pass the bytes on, know what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from relight.decoding import NOT_JSON
+from relight.engines.connection import Exchange, exchange
+from relight.errors import ContextOverflow, EngineCrashed, EngineFailed, EngineRejected, RelightError
+from relight.lifecycle.runner import Ticket, Turn
+from relight.lifecycle.turns import Claim
+from relight.serve.front import Front, Provided, Served
+from relight.serve.http import JSON
+from relight.serve.prepare import CHAT, Prepared
+from relight.serve.reply import Reply
+from relight.telemetry.interaction import Interaction, Phase
+from relight.wire.dialect import Dialect, Tap
+from relight.wire.ollama import line
+from relight.wire.ollama_answer import OllamaWriter
+from relight.wire.openai import Chat
+
+_TRIES: Final = 5
+_TRY_AGAIN_S: Final = 0.2
+_NO_SLOT: Final = frozenset({"/v1/messages/count_tokens"})
+_CHAT: Final = Chat()
+
+
+class Answer(Protocol):
+    """A backend's answer, its head already here."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first header of that name, which is in lower case."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives."""
+        ...
+
+
+class _Unread(EngineCrashed):
+    """The engine ended without reading the request.
+
+    One that has just crashed looks awake, and for an instant even takes connections, until its process is seen to be gone.
+    It has read nothing, so asking the runner again is safe: by then it knows, and wakes the next one.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One request in front of whoever may answer it."""
+
+    front: Front
+    it: Interaction
+    reply: Reply
+    dialect: Dialect
+
+    async def engine(self, served: Served, prepared: Prepared, claim: Claim) -> None:
+        """Have an engine of ours answer, waking it. Raises what `Ticket` raises, and `EngineCrashed` or `EngineRejected`."""
+        if prepared.sleeps is not None:
+            await self._move(served, prepared, is_asleep=prepared.sleeps)
+            return
+        wanted = None if prepared.path in _NO_SLOT else claim
+        for more_tries in reversed(range(_TRIES)):
+            with served.runner.ask(wanted) as ticket:
+                try:
+                    turn = await self._turn(ticket, served)
+                    await self._relay(served, turn, prepared)
+                except _Unread:
+                    if not more_tries:
+                        raise
+                else:
+                    return
+            await self.front.clock.sleep(_TRY_AGAIN_S)
+
+    async def provider(self, provided: Provided, prepared: Prepared) -> None:
+        """Have a provider answer. Raises what `Provider.ask` raises."""
+        self.it.enter(Phase.PREFILL)
+        answer = await provided.provider.ask(prepared.path, prepared.body, stream=self.it.stream)
+        try:
+            await self._pass_on(answer, prepared)
+        finally:
+            answer.close()
+        self.it.cost_usd = provided.cost(self.it)
+
+    async def _move(self, served: Served, prepared: Prepared, *, is_asleep: bool) -> None:
+        """Only wake the engine, or put it to sleep, as Ollama's clients ask for it."""
+        if is_asleep:
+            served.runner.sleep()
+        else:
+            with served.runner.ask(None) as ticket:
+                self.it.enter(Phase.WAKE)
+                await ticket.awake()
+        assert isinstance(prepared.writer, OllamaWriter)  # noqa: S101 - nobody else asks for nothing
+        told = line(prepared.writer.loaded(is_asleep=is_asleep))
+        if self.it.stream:
+            await self.reply.chunk(told)
+            await self.reply.end()
+        else:
+            await self.reply.whole(200, told, JSON)
+
+    async def _turn(self, ticket: Ticket, served: Served) -> Turn:
+        """Wait for the engine and for a slot, telling whoever streams."""
+        try:
+            if (eta_s := ticket.eta_s) is not None:
+                self.it.enter(Phase.WAKE)
+                if self.it.stream:
+                    await self.reply.comment(f"waking {served.name}, about {eta_s:.1f} s left")
+                await ticket.awake()
+            if not ticket.has_turn:
+                self.it.enter(Phase.QUEUE)
+            turn = await ticket.turn()
+        except EngineCrashed as error:
+            raise _Unread(error.message) from error
+        self.it.enter(Phase.PREFILL)
+        return turn
+
+    async def _relay(self, served: Served, turn: Turn, prepared: Prepared) -> None:
+        body = prepared.body if turn.slot is None or not served.pins_slots else _pin(prepared.body, turn.slot)
+        async with _asked(turn, prepared.path, body) as answer:
+            if answer.status >= 400:
+                raise _engine_error(answer.status, await answer.read())
+            again = await self._pass_on(answer, prepared)
+        if again is not None:
+            await self._relay(served, turn, again)
+
+    async def _pass_on(self, answer: Answer, prepared: Prepared) -> Prepared | None:
+        """Give the client its answer. One that is empty is held back, and what is to be asked in its place is returned."""
+        is_stream = (answer.get(b"content-type") or b"").startswith(b"text/event-stream")
+        heard = _CHAT if prepared.path == CHAT else self.dialect
+        tap = Tap(heard, stream=is_stream, keep_text=self.front.keeps_content)
+        if is_stream and self.it.stream:
+            return await self._stream(answer, tap, prepared)
+        body = await _collect(answer, tap)
+        if self.it.stream:
+            raise EngineFailed("engine: was asked for a stream and sent something else")
+        passage = prepared.passage
+        if passage is not None:
+            body = passage.whole(body)
+            if passage.is_empty and (again := prepared.again()) is not None:
+                return again
+        self._note(tap)
+        kind = JSON if passage is not None else answer.get(b"content-type") or JSON
+        await self.reply.whole(answer.status, body, kind)
+        return None
+
+    async def _stream(self, answer: Answer, tap: Tap, prepared: Prepared) -> Prepared | None:
+        it, reply, passage = self.it, self.reply, prepared.passage
+        if prepared.writer is not None:
+            reply.tell_failure = prepared.writer.failed
+        async for chunk in answer.chunks():
+            tap.feed(chunk)
+            out = chunk if passage is None else passage.feed(chunk)
+            if it.first_token_s is None and (tap.first_event_seen if passage is None else passage.has_content):
+                it.first_token()
+            if out:
+                await reply.chunk(out)
+        if passage is not None:
+            if passage.is_empty and (again := prepared.again()) is not None:
+                return again
+            await reply.chunk(passage.finish())
+        self._note(tap)
+        await reply.end()
+        return None
+
+    def _note(self, tap: Tap) -> None:
+        usage, it = tap.finish(), self.it
+        it.prompt_tokens, it.cached_tokens, it.completion_tokens = usage.prompt, usage.cached, usage.completion
+        it.finish = usage.finish
+        it.split_decode(usage.decode_s)
+        if usage.error:
+            it.fail(EngineFailed(f"engine: {usage.error}"))
+        if self.front.keeps_content:
+            self.front.keep_content(it, reply=tap.text)
+
+
+async def _collect(answer: Answer, tap: Tap) -> bytes:
+    parts = []
+    async for chunk in answer.chunks():
+        tap.feed(chunk)
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+@asynccontextmanager
+async def _asked(turn: Turn, path: str, body: bytes) -> AsyncIterator[Exchange]:
+    """The engine's answer, its head read; leaving drops the connection, and with it what the engine still does."""
+    asked: Exchange | None = None
+    try:
+        try:
+            asked = await exchange(turn.address, "POST", path, [(b"content-type", JSON)], body)
+            await asked.head()
+        except EngineCrashed as error:
+            raise _Unread(error.message) if isinstance(error.__cause__, OSError) else error from error.__cause__
+        yield asked
+    finally:
+        if asked is not None:
+            asked.close()
+
+
+def _pin(body: bytes, slot: int) -> bytes:
+    """The request with the slot that it shall be answered in; a slot that the client chose itself stands behind it, and wins."""
+    text = body.lstrip()
+    return b'{"id_slot":%d,%b' % (slot, text[1:]) if text[1:].lstrip()[:1] == b'"' else body
+
+
+def _engine_error(status: int, body: bytes) -> RelightError:
+    """An engine's error response as one of ours. llama.cpp says an overflow with both numbers."""
+    try:
+        error: Any = msgspec.json.decode(body)["error"]
+        message = str(error["message"])
+    except (*NOT_JSON, KeyError, TypeError):
+        return EngineFailed(f"engine: answered with status {status} and no reason")
+    if error.get("type") == "exceed_context_size_error":
+        return ContextOverflow(
+            f"prompt: {message}", prompt_tokens=error.get("n_prompt_tokens"), context_tokens=error.get("n_ctx")
+        )
+    if status < 500:
+        return EngineRejected(f"engine: {message}")
+    return EngineFailed(f"engine: {message}")

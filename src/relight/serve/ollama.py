@@ -1,0 +1,106 @@
+"""Ollama's side of the front door: how its requests are put to a backend, and what its clients ask about models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from relight.errors import NotSupported, RelightError
+from relight.lifecycle.machine import State
+from relight.serve.front import Front
+from relight.serve.http import Request
+from relight.serve.ops import capabilities
+from relight.serve.prepare import CHAT
+from relight.wire import ollama as wire
+from relight.wire.mending import fields
+from relight.wire.ollama_answer import embed_answer, embedding_answer
+from relight.wire.ollama_request import chat_request, embed_request, embedding_request, generate_request
+from relight.wire.translation import About, Json, Translated, Translation
+
+_EMBEDDINGS: Final = "/v1/embeddings"
+
+
+class Vectors:
+    """Tells an embeddings answer; see `Writer`. There is no stream of one."""
+
+    def __init__(self, tell: Callable[[Json], Json]) -> None:
+        self._tell = tell
+
+    def feed(self, chunk: Json) -> bytes:
+        raise NotSupported("request: vectors come in one piece")
+
+    def finish(self) -> bytes:
+        return b""
+
+    def failed(self, error: RelightError) -> bytes:
+        return wire.OllamaGenerate().error_event(error)
+
+    def whole(self, answer: Json) -> Json:
+        return self._tell(answer)
+
+
+CHATS: Final = Translation(CHAT, lambda body, about: chat_request(body, about, about.context))
+GENERATES: Final = Translation(CHAT, lambda body, about: generate_request(body, about, about.context))
+
+
+def _embed(body: Json, about: About) -> Translated:
+    return Translated(embed_request(body, about, about.context), Vectors(partial(embed_answer, about=about)))
+
+
+def _embed_one(body: Json, about: About) -> Translated:
+    return Translated(embedding_request(body, about, about.context), Vectors(embedding_answer))
+
+
+EMBEDS: Final = Translation(_EMBEDDINGS, _embed)
+EMBEDS_ONE: Final = Translation(_EMBEDDINGS, _embed_one)
+
+
+class Ollama:
+    """What Ollama's clients ask about the models of one front door. Nothing of it wakes anything."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    async def tags(self, request: Request) -> None:
+        """Every model."""
+        await request.json(200, wire.tags(self._facts(name) for name in self._front.config.models))
+
+    async def ps(self, request: Request) -> None:
+        """The models that are awake."""
+        awake = (name for name, served in self._front.models.items() if served.runner.status().state is State.AWAKE)
+        await request.json(200, wire.ps(self._facts(name) for name in awake))
+
+    async def show(self, request: Request) -> None:
+        """One model."""
+        asked = fields(await request.body(self._front.config.server.max_body))
+        name = next((text for key in ("model", "name") if key in asked and (text := _text(asked[key]))), None)
+        await request.json(200, wire.show(self._facts(self._front.name(name))))
+
+    async def version(self, request: Request) -> None:
+        """The version of the interface."""
+        await request.json(200, wire.version())
+
+    def _facts(self, name: str) -> wire.ModelFacts:
+        first = self._front.backends(name)[0]
+        known = self._front.describe(name)
+        return wire.ModelFacts(
+            name=name,
+            context=first.speech.needs.context or 0,
+            capabilities=tuple(capabilities(first)),
+            size=known.size,
+            digest=known.digest,
+            family=known.family,
+            parameter_size=known.parameters,
+            quantization=known.quantization,
+            modified=known.modified,
+        )
+
+
+def _text(raw: bytes) -> str:
+    import msgspec
+
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except msgspec.ValidationError:
+        return ""

@@ -1,0 +1,176 @@
+"""A chat answer on its way through: changed by filters and a writer, or untouched but for never being empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from relight.decoding import NOT_JSON
+from relight.errors import EngineFailed
+from relight.wire import sse
+from relight.wire.dialect import objects
+from relight.wire.never_empty import NeverEmpty
+from relight.wire.translation import Filter, Json, Writer
+
+_DONE: Final = b"data: [DONE]\n\n"
+_CONTENT: Final = ("content", "reasoning_content", "tool_calls")
+
+
+class Passage(Protocol):
+    """What the bytes of an answer go through."""
+
+    @property
+    def has_content(self) -> bool:
+        """Whether a token has passed; what comes before it tells only how far the prompt is read."""
+        ...
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the answer has ended without a word, so that it should be asked for again."""
+        ...
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes that go out for these; raises `EngineFailed` when the backend says in its stream that it failed."""
+        ...
+
+    def finish(self) -> bytes:
+        """What closes the stream."""
+        ...
+
+    def whole(self, body: bytes) -> bytes:
+        """An answer in one piece."""
+        ...
+
+    def again(self) -> Passage:
+        """What the answer to the second asking goes through."""
+        ...
+
+
+class Pipe:
+    """Decodes what a backend streams, lets the filters change it, and has the writer tell it (none: it stays a chat)."""
+
+    def __init__(self, filters: tuple[Filter, ...], writer: Writer | None, empty: NeverEmpty | None = None) -> None:
+        self._filters = filters if empty is None else (empty, *filters)
+        self._writer, self._empty = writer, empty
+        self._events = sse.Events()
+        self.has_content = False
+
+    @property
+    def is_empty(self) -> bool:
+        return self._empty is not None and self._empty.is_empty
+
+    def feed(self, data: bytes) -> bytes:
+        chunks = (_chunk(payload) for payload in sse.payloads(self._events.feed(data)))
+        return b"".join(self._write(chunk) for chunk in chunks if chunk is not None)
+
+    def finish(self) -> bytes:
+        rest = b"".join(self._tell(chunk) for chunk in self._drain())
+        return rest + (self._writer.finish() if self._writer else _DONE)
+
+    def whole(self, body: bytes) -> bytes:
+        answer = _object(body)
+        for one in self._filters:
+            answer = one.whole(answer)
+        return msgspec.json.encode(self._writer.whole(answer) if self._writer else answer)
+
+    def again(self) -> Passage:
+        if self._empty is None:
+            raise RuntimeError("only an empty answer is asked for again")
+        return Pipe((self._empty.second(), *self._filters[1:]), self._writer)
+
+    def _write(self, chunk: Json) -> bytes:
+        if not self.has_content:
+            self.has_content = _has_content(chunk)
+        return b"".join(self._tell(out) for out in _through(self._filters, [chunk]))
+
+    def _drain(self) -> Iterable[Json]:
+        """What each filter has held back, through those behind it."""
+        for position, one in enumerate(self._filters):
+            yield from _through(self._filters[position + 1 :], one.finish())
+
+    def _tell(self, chunk: Json) -> bytes:
+        return self._writer.feed(chunk) if self._writer else sse.event(chunk)
+
+
+class Untouched:
+    """Passes a chat stream byte for byte. Until its first word it is read, and an end that comes before one is held back."""
+
+    def __init__(self, empty: NeverEmpty) -> None:
+        self._empty = empty
+        self._tail = b""
+        self._held: list[bytes] = []
+        self.has_content = False
+
+    @property
+    def is_empty(self) -> bool:
+        return self._empty.is_empty
+
+    def feed(self, data: bytes) -> bytes:
+        if self.has_content:
+            return data
+        *events, self._tail = (self._tail + data).split(b"\n\n")
+        passed = [self._pass(event + b"\n\n") for event in events]
+        return b"".join((*passed, self._let_go()))
+
+    def finish(self) -> bytes:
+        rest = b"".join((*self._held, self._tail))
+        self._held, self._tail = [], b""
+        return rest
+
+    def _let_go(self) -> bytes:
+        """What need not be held any longer: everything, once there is a word."""
+        tail = b""
+        if self.has_content:
+            tail, self._tail = self._tail, b""
+        return tail
+
+    def whole(self, body: bytes) -> bytes:
+        self._empty.whole(_object(body))
+        return body
+
+    def again(self) -> Passage:
+        return Pipe((self._empty.second(),), None)
+
+    def _pass(self, event: bytes) -> bytes:
+        if self.has_content:
+            return event
+        for payload in sse.payloads(event):
+            chunk = _chunk(payload)
+            if chunk is not None:
+                self.has_content = _has_content(chunk) or bool(chunk.get("error"))
+                self._empty.feed(chunk)
+        if self._empty.is_empty:
+            self._held.append(event)
+            return b""
+        return event
+
+
+def _through(filters: tuple[Filter, ...], chunks: list[Json]) -> list[Json]:
+    for one in filters:
+        chunks = [out for chunk in chunks for out in one.feed(chunk)]
+    return chunks
+
+
+def _chunk(payload: bytes) -> Json | None:
+    if payload == b"[DONE]":
+        return None
+    chunk = _object(payload)
+    if "error" in chunk and "choices" not in chunk:
+        said = chunk["error"]
+        raise EngineFailed(f"engine: {said.get('message', said) if isinstance(said, dict) else said}")
+    return chunk
+
+
+def _object(data: bytes) -> Json:
+    try:
+        value: dict[str, Any] = msgspec.json.decode(data, type=dict)
+    except (*NOT_JSON, msgspec.ValidationError) as error:
+        raise EngineFailed("engine: sent what is not a JSON object") from error
+    return value
+
+
+def _has_content(chunk: Json) -> bool:
+    deltas = (choice.get("delta") for choice in objects(chunk.get("choices")))
+    return any(isinstance(delta, dict) and any(delta.get(name) for name in _CONTENT) for delta in deltas)

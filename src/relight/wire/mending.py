@@ -1,0 +1,274 @@
+"""What a chat request needs before llama.cpp takes it as its client meant it; must not know who the client is. No I/O.
+
+Each mending is one function and was found with the engine itself: it answers an assistant message without content with 400,
+and an image, a tool call without arguments or arguments that are not JSON with 500, which clients ask again and again.
+What it refuses properly is left to it, and so are the legacy `functions` and `function_call`, which it passes over. A request
+that needs nothing is not encoded again: it goes out byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from relight.decoding import NOT_JSON
+from relight.errors import InvalidRequest
+from relight.wire.dialect import objects
+from relight.wire.translation import Json
+
+Fields = dict[str, msgspec.Raw]
+"""The top-level fields of a body in their order, values untouched."""
+
+# Where several are said, the engine takes `max_completion_tokens`.
+_LIMITS: Final = ("max_tokens", "max_completion_tokens", "n_predict")
+_UNLIMITED: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the model behind the request can, and what is wanted beside the request."""
+
+    context: int | None
+    """Tokens one request may use; `None`: a provider, which says itself what it does not take."""
+    max_tokens: int | None
+    """Longest answer, in tokens, for who does not say; `None`: as the backend likes."""
+    model: str | None = None
+    """The name to put in; `None` leaves the client's."""
+    include_usage: bool = False
+    """Ask for usage at the end of every stream."""
+    progress: bool = False
+    """Ask llama.cpp to tell in a stream how far it has read the prompt."""
+    slot: int | None = None
+    """llama.cpp's slot to answer in."""
+    images: bool = False
+    """The model reads images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What was done to a request."""
+
+    changed: bool
+    adds_usage: bool
+    """Usage comes although the client did not ask for it: its stream wants `AddedUsage`."""
+
+
+def fields(body: bytes) -> Fields:
+    """The fields of a request; raises `InvalidRequest` when the body is not a JSON object."""
+    try:
+        body.decode()  # values that are left untouched are not looked at either
+        return msgspec.json.decode(body, type=Fields)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest("request: the body should be a JSON object", hint="send a JSON object") from error
+    except NOT_JSON as error:
+        raise InvalidRequest(f"request: the body is not JSON ({error})", hint="send a JSON object") from error
+
+
+def encode(request: Fields) -> bytes:
+    """The body that `fields` was read from, with its changes."""
+    return msgspec.json.encode(request)
+
+
+def mend(request: Fields, needs: Needs) -> Mended:
+    """Change `request` so that the engine takes it; raises `InvalidRequest` for what the model cannot do."""
+    if needs.context is None:
+        changed_name, adds_usage = name_model(request, needs), ask_usage(request, needs)
+        return Mended(changed=changed_name or adds_usage, adds_usage=adds_usage)
+    check_tools(request)
+    steps: tuple[Callable[[Fields, Needs], bool], ...] = (name_model, cap_answer, mend_messages, ask_progress, pin_slot)
+    changed = [step(request, needs) for step in steps]
+    adds_usage = ask_usage(request, needs)
+    return Mended(changed=any(changed) or adds_usage, adds_usage=adds_usage)
+
+
+def is_stream(request: Fields) -> bool:
+    """The client wants its answer as it comes."""
+    return _says(request, "stream") is True
+
+
+def name_model(request: Fields, needs: Needs) -> bool:
+    """Put in the name that the backend knows."""
+    return needs.model is not None and _put(request, "model", needs.model)
+
+
+def cap_answer(request: Fields, needs: Needs) -> bool:
+    """No answer without an end: the default where nothing (or "unlimited") is said, the context where more is said."""
+    if needs.context is None:
+        return False
+    default = min(needs.max_tokens or needs.context, needs.context)
+    stated = {name: said for name in _LIMITS if (said := _says(request, name)) is not None}
+    if not stated:
+        for name in _LIMITS[1:]:
+            request.pop(name, None)
+        return _put(request, "max_tokens", default)
+    changed = False
+    for name, said in stated.items():
+        if isinstance(said, bool) or not isinstance(said, int | float):
+            continue  # the engine says so properly
+        if said == _UNLIMITED:
+            changed |= _put(request, name, default)
+        elif said > needs.context:
+            changed |= _put(request, name, needs.context)
+    return changed
+
+
+def ask_usage(request: Fields, needs: Needs) -> bool:
+    """Ask for usage in a stream; true when the client had not."""
+    if not (needs.include_usage and is_stream(request)):
+        return False
+    said = _says(request, "stream_options")
+    options = said if isinstance(said, dict) else {}
+    return options.get("include_usage") is not True and _put(request, "stream_options", {**options, "include_usage": True})
+
+
+def ask_progress(request: Fields, needs: Needs) -> bool:
+    """Ask for news of a long prompt in a stream, unless the client decided by itself."""
+    return (
+        needs.progress and is_stream(request) and "return_progress" not in request and _put(request, "return_progress", True)  # noqa: FBT003 - a JSON value
+    )
+
+
+def pin_slot(request: Fields, needs: Needs) -> bool:
+    """Answer in the slot that holds the prefix, whatever the client thinks of slots."""
+    return needs.slot is not None and _put(request, "id_slot", needs.slot)
+
+
+def check_tools(request: Fields) -> None:
+    """Raise `InvalidRequest` for tools that the engine answers with 500: all that are no functions."""
+    tools = _says(request, "tools")
+    if tools is None:
+        return
+    if not isinstance(tools, list):
+        raise InvalidRequest(f"tools: should be a list, got {json_kind(tools)}")
+    for place, tool in enumerate(tools):
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        if kind != "function":
+            raise InvalidRequest(f'tools.{place}: should have the type "function", got {_quoted(kind)}', hint="leave it out")
+        _named_function(tool, f"tools.{place}")
+
+
+def mend_messages(request: Fields, needs: Needs) -> bool:
+    """The mendings of the history."""
+    messages = _says(request, "messages")
+    if not isinstance(messages, list):
+        return False  # the engine says so properly
+    changed = False
+    for place, message in enumerate(messages):
+        if not isinstance(message, dict):
+            continue
+        where = f"messages.{place}"
+        if not isinstance(message.get("role"), str):
+            raise InvalidRequest(f"{where}.role: should be a role, got {_quoted(message.get('role'))}", hint='say "user"')
+        check_parts(message, where, needs)
+        changed |= empty_content(message)
+        changed |= tool_calls(message, where)
+    return changed and _put(request, "messages", messages)
+
+
+def empty_content(message: Json) -> bool:
+    """A message with neither content nor calls says nothing, and says so: `null` is content to the engine, no key is not."""
+    if "content" in message or message.get("tool_calls"):
+        return False
+    message["content"] = ""
+    return True
+
+
+def check_parts(message: Json, where: str, needs: Needs) -> None:
+    """Raise `InvalidRequest` for parts that the model cannot read."""
+    for place, part in enumerate(objects(message.get("content"))):
+        kind = part.get("type")
+        if kind == "input_audio" or (kind == "image_url" and not needs.images):
+            reads = "text and images" if needs.images else "text"
+            raise InvalidRequest(
+                f"{where}.content.{place}: this model reads {reads} only, got {_quoted(kind)}",
+                hint="send text, or ask another model",
+            )
+
+
+def tool_calls(message: Json, where: str) -> bool:
+    """Calls of the history as templates want them; clients send back what a model has begun and not ended."""
+    calls = message.get("tool_calls")
+    if calls is None:
+        return False
+    if not isinstance(calls, list):
+        raise InvalidRequest(f"{where}.tool_calls: should be a list, got {json_kind(calls)}")
+    changed = False
+    for place, call in enumerate(calls):
+        function = _named_function(call, f"{where}.tool_calls.{place}")
+        changed |= tool_arguments(function)
+        if "type" not in call:
+            call["type"] = "function"
+            changed = True
+    return changed
+
+
+def tool_arguments(function: Json) -> bool:
+    """No arguments become `{}`; arguments that are not JSON become an object that keeps their text as `_raw`."""
+    said = function.get("arguments", "")
+    if not isinstance(said, str) or (said.strip() and _is_json(said)):
+        return False
+    function["arguments"] = msgspec.json.encode({"_raw": said}).decode() if said.strip() else "{}"
+    return True
+
+
+class AddedUsage:
+    """Takes out of a stream the usage that its client did not ask for."""
+
+    def feed(self, chunk: Json) -> list[Json]:
+        """See `Filter.feed`."""
+        return [] if chunk.get("usage") is not None and chunk.get("choices") == [] else [chunk]
+
+    def finish(self) -> list[Json]:
+        """See `Filter.finish`."""
+        return []
+
+    def whole(self, answer: Json) -> Json:
+        """See `Filter.whole`: whole answers always tell their usage."""
+        return answer
+
+
+def json_kind(value: object) -> str:
+    """What a decoded JSON value is, in words: messages do not quote what somebody may have said."""
+    kinds = {dict: "an object", list: "a list", str: "text", bool: "a boolean", int: "a number", float: "a number"}
+    return kinds.get(type(value), "nothing")
+
+
+def _named_function(holder: Any, where: str) -> Json:
+    function = holder.get("function") if isinstance(holder, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise InvalidRequest(f"{where}.function: should be an object with a name, got {json_kind(function)}")
+    return function
+
+
+def _says(request: Fields, name: str) -> Any:
+    """The value of a field, `None` when it is not there."""
+    if (raw := request.get(name)) is None:
+        return None
+    try:
+        return msgspec.json.decode(raw)
+    except NOT_JSON as error:
+        raise InvalidRequest(f"{name}: is not JSON ({error})") from error
+
+
+def _put(request: Fields, name: str, value: object) -> bool:
+    """Set a field; true when that changed it."""
+    raw = msgspec.json.encode(value)
+    if (old := request.get(name)) is not None and bytes(old) == raw:
+        return False
+    request[name] = msgspec.Raw(raw)
+    return True
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except NOT_JSON:
+        return False
+    return True
+
+
+def _quoted(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else json_kind(value)
