@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relight.engines.connection import Exchange, exchange
+from relight.engines.connection import Exchange, exchange, send_file
 from relight.errors import EngineCrashed, EngineFailed
 
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
@@ -88,8 +88,8 @@ async def test_request_is_whole_and_asks_for_one_answer_only(peer: Peer) -> None
     assert head.split(b"\r\n")[:-2] == [
         b"POST /v1/x?a=1 HTTP/1.1",
         b"host: engine",
-        b"connection: close",
         b"content-length: 7",
+        b"connection: close",
         b"content-type: application/json",
     ]
     assert body == b'{"a":1}'
@@ -136,6 +136,52 @@ async def test_closing_tells_an_engine_on_a_port_as_well(port_peer: tuple[Peer, 
     await closed(asked)
     with contextlib.suppress(ConnectionResetError):
         assert await end.reader.read() == b""
+
+
+async def test_file_is_sent_whole(port_peer: tuple[Peer, tuple[str, int]], tmp_path: Path) -> None:
+    peer, address = port_peer
+    file = tmp_path / "file"
+    file.write_bytes(bytes(range(256)) * 20_000)
+    sending = asyncio.create_task(send_file(address, "/blob", file))
+    end = await peer.arrived.get()
+    head, body = await end.request()
+    assert head.startswith(b"POST /blob HTTP/1.1\r\n")
+    assert body == file.read_bytes()
+    asked = await sending
+    end.send(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+    assert (await asked.head()).status == 201
+    await closed(asked)
+
+
+async def test_file_that_is_refused_in_the_middle_is_not_sent_to_its_end(
+    port_peer: tuple[Peer, tuple[str, int]], tmp_path: Path
+) -> None:
+    peer, address = port_peer
+    file = tmp_path / "file"
+    with file.open("wb") as sparse:
+        sparse.truncate(1 << 34)
+    sending = asyncio.create_task(send_file(address, "/blob", file))
+    end = await peer.arrived.get()
+    await end.reader.readuntil(b"\r\n\r\n")
+    end.writer.transport.abort()
+    asked = await sending
+    with pytest.raises(EngineCrashed):
+        await asked.head()
+
+
+async def test_sending_that_is_given_up_closes_the_connection(port_peer: tuple[Peer, tuple[str, int]], tmp_path: Path) -> None:
+    peer, address = port_peer
+    file = tmp_path / "file"
+    with file.open("wb") as sparse:
+        sparse.truncate(1 << 30)
+    sending = asyncio.create_task(send_file(address, "/blob", file))
+    end = await peer.arrived.get()
+    await end.reader.readuntil(b"\r\n\r\n")
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    with contextlib.suppress(ConnectionResetError):
+        assert len(await end.reader.read()) < 1 << 30
 
 
 async def test_port_that_nobody_listens_on_is_a_crash() -> None:

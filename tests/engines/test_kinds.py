@@ -7,7 +7,7 @@ import pytest
 
 from relight.config.schema import EngineKind, Model, Task
 from relight.engines.base import Ready, Spec
-from relight.engines.kinds import Scripted, engine_for, spec_for
+from relight.engines.kinds import Scripted, engine_for, folder_of_weights, spec_for
 
 
 @pytest.mark.parametrize("kind", EngineKind)
@@ -48,3 +48,11 @@ def test_scripted_engine_is_started_as_the_spec_says() -> None:
 
 async def test_scripted_engine_needs_no_asking() -> None:
     assert await Scripted().probe(Spec("smol", None, 512, 3, 8, (), Path("s.sock"))) == Ready()
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [("file:w/tiny", "conf/w/tiny"), ("file:/w/tiny", "/w/tiny"), ("file:///w/tiny", "/w/tiny"), ("hf:a/b", None)],
+)
+def test_folder_of_weights_lies_where_the_configuration_says(source: str, path: str | None) -> None:
+    assert folder_of_weights(Model(source=source), Path("conf")) == (None if path is None else Path(path))

@@ -130,7 +130,7 @@ def test_setting_that_does_not_fit_is_refused(setting: Setting, arg: str, messag
 
 def test_without_ollama_it_says_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EngineFailed, match='model "smol": ollama is not installed; see https://ollama.com/download'):
+    with pytest.raises(EngineFailed, match='model "smol": ollama is not installed; see https://ollama'):
         Ollama().command(Spec("smol", None, 512, 1, 1, (), tmp_path / "e.sock", source="ollama:x"))
 
 

@@ -57,6 +57,11 @@ def spec(folder: Path, *args: str, source: str = "hf:acme/tiny", weights: Path |
     return Spec("smol", weights, 4096, 8, 2, args, folder / "e.sock", task, source)
 
 
+def said(notes: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(notes.read_text())
+    return found
+
+
 async def started(asked: Spec, notes: Path) -> dict[str, Any]:
     process = await start(Vllm(asked.task), asked, SystemClock())
     try:
@@ -65,8 +70,7 @@ async def started(asked: Spec, notes: Path) -> dict[str, Any]:
         (await exchange(process.address, "GET", "/")).close()
     finally:
         await process.stop(grace_s=5)
-    said: dict[str, Any] = json.loads(notes.read_text())
-    return said
+    return said(notes)
 
 
 QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -74,20 +78,20 @@ QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEME
 
 @pytest.mark.real
 async def test_model_of_the_hub_is_served_on_the_socket_under_our_name(notes: Path, tmp_path: Path) -> None:
-    said = await started(spec(tmp_path, "--gpu-memory-utilization=0.5", "--enable-auto-tool-choice"), notes)
-    assert said["argv"] == [
+    seen = await started(spec(tmp_path, "--gpu-memory-utilization=0.5", "--enable-auto-tool-choice"), notes)
+    assert seen["argv"] == [
         *("serve", "acme/tiny", "--uds", str(tmp_path / "e.sock"), "--served-model-name", "smol"),
         *("--max-model-len", "4096", "--max-num-seqs", "8"),
         *("--gpu-memory-utilization=0.5", "--enable-auto-tool-choice"),
     ]
-    assert said["env"] == QUIET
+    assert seen["env"] == QUIET
 
 
 @pytest.mark.real
 async def test_folder_of_weights_is_served_without_the_network(notes: Path, tmp_path: Path) -> None:
-    said = await started(spec(tmp_path, source="file:w", weights=tmp_path / "w"), notes)
-    assert said["argv"][:2] == ["serve", str(tmp_path / "w")]
-    assert said["env"] == {**QUIET, "HF_HUB_OFFLINE": "1"}
+    seen = await started(spec(tmp_path, source="file:w", weights=tmp_path / "w"), notes)
+    assert seen["argv"][:2] == ["serve", str(tmp_path / "w")]
+    assert seen["env"] == {**QUIET, "HF_HUB_OFFLINE": "1"}
 
 
 def test_revision_is_passed_on(notes: Path, tmp_path: Path) -> None:

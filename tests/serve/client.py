@@ -184,6 +184,7 @@ class Door:
         *,
         host: bytes = b"127.0.0.1",
         root_path: str = "",
+        query: bytes = b"",
     ) -> Call:
         """Begin a request; `body=None` leaves it to `Call.feed`."""
         call = Call()
@@ -194,6 +195,7 @@ class Door:
             "method": method,
             "path": root_path + path,
             "root_path": root_path,
+            "query_string": query,
             "headers": [(b"host", host), *headers],
             "client": ("127.0.0.1", 1),
         }
@@ -207,6 +209,11 @@ class Door:
 
     async def get(self, path: str, method: str = "GET") -> Call:
         return await self.call(method, path).done()
+
+    async def status(self, model: str = "toy") -> dict[str, Any]:
+        """What `/status` says of a model."""
+        status: dict[str, Any] = (await self.get("/status")).json()["models"][model]
+        return status
 
     async def state(self, model: str = "toy") -> str:
         state: str = (await self.get("/status")).json()["models"][model]["state"]
@@ -240,9 +247,13 @@ class Door:
 
     async def busy(self) -> int:
         """Slots at work, asked of the engine itself."""
+        return len(await self.busy_slots())
+
+    async def busy_slots(self) -> list[int]:
+        """The numbers of the slots at work, asked of the engine itself."""
         asked = await exchange(self._socket(), "GET", "/slots")
         try:
-            return sum(slot["is_processing"] for slot in json.loads(await asked.read()))
+            return [slot["id"] for slot in json.loads(await asked.read()) if slot["is_processing"]]
         finally:
             asked.close()
 
@@ -282,16 +293,22 @@ async def front_door(
     server: dict[str, Any] | None = None,
     log: dict[str, Any] | None = None,
     native: Sequence[str] = (),
+    sections: dict[str, Any] | None = None,
+    others: dict[str, Any] | None = None,
     **model: Any,
 ) -> AsyncIterator[Door]:
-    """An app on scripted engines, stopped at the end. By default time stands still, and what waits is told by the test."""
+    """An app on scripted engines, stopped at the end. By default time stands still, and what waits is told by the test.
+
+    `models` are scripted ones, all alike; `others` are further models, and `sections` further sections, as a file has them.
+    """
     each = {"engine": "scripted", "args": list(args), **model}
     raw = {
         "service": {"name": "test"},
-        "models": dict.fromkeys(models, each),
+        "models": {**dict.fromkeys(models, each), **(others or {})},
         "server": server or {},
         "log": log or {},
         "weights": {"dir": str(folder / "weights")},
+        **(sections or {}),
     }
     config = msgspec.convert(raw, Config, dec_hook=_unit)
     sink = Log()

@@ -148,7 +148,7 @@ async def test_anthropic_client_reads_an_error_body(error: RelightError, door: D
         await claude.messages.create(model="m", max_tokens=9, messages=USER)
     expected, kind = ANTHROPIC_CLASSES[error.http_status]
     body: Any = caught.value.body
-    assert type(caught.value) is expected
+    assert isinstance(caught.value, expected)
     assert (body["type"], body["error"]["type"]) == ("error", kind)
     assert (body["error"]["code"], body["error"]["source"]) == (error.code, error.source.value)
 

@@ -34,6 +34,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 @click.argument("message", nargs=-1)
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Address of a running server.")
 @click.option("--model", help="Model to talk to; left out: the server's default.")
+@click.option(
+    "--key", envvar=KEY_VARIABLE, show_envvar=True, help="Key that the server asks for; others may see it here, so set the variable."
+)
 @click.option("--system", help="Instruction that the whole conversation stands under.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: reply, model, usage, timings.")
 def chat(message: tuple[str, ...], url: str, model: str | None, system: str | None, *, as_json: bool) -> None:

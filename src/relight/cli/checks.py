@@ -1,7 +1,11 @@
-"""What `relight doctor` looks at on the machine, each check by itself. Prints nothing and starts nothing that stays."""
+"""What `relight doctor` looks at on the machine and in the service, each check by itself.
+
+Prints nothing and starts nothing that stays.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -17,6 +21,7 @@ import msgspec
 from relight.cli.early import listen
 from relight.config.load import Loaded
 from relight.config.schema import Config
+from relight.config.secrets import resolve
 from relight.engines.cpu import available_cpus, engine_threads
 from relight.errors import ConfigError
 from relight.values import format_bytes
@@ -107,6 +112,45 @@ def folder_check(folder: Path, *, is_complete: bool) -> Check:
     return Check(Result.PASS, "weights folder", seen)
 
 
+def keys_check(loaded: Loaded) -> Check:
+    """Who may use the service, and whether the keys are there."""
+    from relight.access.keys import Keys
+
+    config = loaded.config
+    try:
+        secret = resolve(config.auth.keys, loaded.folder, os.environ, key="auth.keys")
+        keys = None if secret is None else [key.name for key in Keys.parse(secret.reveal(), where=secret.name)]
+    except ConfigError as error:
+        return Check(Result.FAIL, "keys", error.message, "make one: relight keys create NAME")
+    if keys is not None:
+        return Check(Result.PASS, "keys", f"asked for; known: {', '.join(keys)}")
+    if config.server.public:
+        seen = "none, and server.public is set: anyone who reaches the port may use the models"
+        return Check(Result.WARN, "keys", seen, "nothing, if that is meant; else make a key: relight keys create NAME")
+    return Check(Result.PASS, "keys", "none, so only this machine may use the models")
+
+
+def redis_check(store: str) -> Check | None:
+    """Whether the Redis at `store` can count for the limits; `None` when none is configured. Waits two seconds at most.
+
+    No message shows the address: it may hold a password.
+    """
+    if store == "memory":
+        return None
+    if importlib.util.find_spec("redis") is None:
+        return Check(Result.FAIL, "limits", "the client for Redis is not installed", "run: pip install 'relight[redis]'")
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    try:
+        with Redis.from_url(store, socket_timeout=_ASK_S, socket_connect_timeout=_ASK_S) as client:
+            client.ping()
+    except (RedisError, OSError, ValueError) as error:
+        seen = f"limits.store does not answer ({type(error).__name__}), and until it does nothing is limited"
+        return Check(Result.FAIL, "limits", seen, "start it, or correct limits.store")
+    return Check(Result.PASS, "limits", "counted in Redis, which answers")
+
+
 def machine_checks(config_file: str, loaded: Loaded | ConfigError) -> Iterator[Check]:
     """What can be said without looking at any model."""
     config = None if isinstance(loaded, ConfigError) else loaded.config
@@ -115,6 +159,10 @@ def machine_checks(config_file: str, loaded: Loaded | ConfigError) -> Iterator[C
     yield cpu_check(config)
     if config is not None:
         yield port_check(config.server.host, config.server.port)
+    if isinstance(loaded, Loaded):
+        yield keys_check(loaded)
+        if (check := redis_check(loaded.config.limits.store)) is not None:
+            yield check
 
 
 def _running_service(host: str, port: int) -> str | None:

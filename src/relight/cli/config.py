@@ -12,6 +12,7 @@ from relight.config.keys import dotted, schema, walk
 from relight.config.leaf import plain, written
 from relight.config.load import load
 from relight.weights.source import parse
+from relight.weights.wanted import keeps_weights
 
 # A password in a URL, and the value of a parameter or an engine setting that is named like a secret.
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
@@ -46,7 +47,7 @@ def check(*, config_file: str) -> None:
     """Say everything that is wrong with the configuration; exit with 3 if there is anything."""
     found = load(config_file).config
     for name, model in found.models.items():
-        if model.source:
+        if keeps_weights(model):
             parse(model.source, key=f"{config_file}: models.{name}.source")
     default = found.default_model()
     answers = f"{default} answers when none is named" if default else "requests have to name one"

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import click
 
+from relight.cli.backend import provider_host
 from relight.cli.checks import Check, Result, folder_check, machine_checks
 from relight.cli.inspection import engine_check, has_weights, memory_of_all, model_checks
 from relight.cli.output import config_option, json_option, print_json, print_table
+from relight.cli.provider import reach_check
+from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
+from relight.config.schema import Model
 from relight.errors import ConfigError, ExitCode, RelightError
 from relight.values import format_bytes
 
@@ -20,12 +24,17 @@ from relight.values import format_bytes
 @click.command()
 @config_option
 @json_option
-@click.option("--start", "starts", is_flag=True, help="Also start each engine, ask it once, and time it.")
+@click.option(
+    "--start",
+    "starts",
+    is_flag=True,
+    help="Also start each engine, ask it once, and time it; ask each provider for its list of models.",
+)
 @click.pass_context
 def doctor(context: click.Context, config_file: str, *, as_json: bool, starts: bool) -> None:
     """Check whether this configuration can be served here; exit code 1 when something fails.
 
-    Looks at Python, the configuration, CPU, port, weights, engines, context and memory, and says what to do.
+    Looks at Python, the configuration, CPU, port, keys, weights, engines, context, memory and providers, and says what to do.
     """
     loaded: Loaded | ConfigError
     try:
@@ -46,28 +55,35 @@ def _checks(config_file: str, loaded: Loaded | ConfigError) -> Iterator[Check]:
     models = loaded.config.models
     folder = loaded.folder / Path(loaded.config.weights.dir).expanduser()
     yield folder_check(folder, is_complete=all(has_weights(name, model, loaded) for name, model in models.items()))
-    yield from (engine_check(kind) for kind in dict.fromkeys(model.engine for model in models.values()))
+    ours = [model for model in models.values() if kind(model) is Kind.OURS]
+    yield from (engine_check(engine) for engine in dict.fromkeys(model.engine for model in ours))
     for name, model in models.items():
         yield from model_checks(name, model, loaded)
     yield from memory_of_all(loaded)
 
 
 def _starts(loaded: Loaded) -> Iterator[Check]:
+    for name, model in loaded.config.models.items():
+        if kind(model) is Kind.PROVIDER:
+            click.echo(f"{name}: asking {provider_host(model)} for its models …", err=True)
+            if (check := reach_check(name, model, loaded)) is not None:
+                yield check
+        elif kind(model) is Kind.OURS and has_weights(name, model, loaded):  # else its own check has said so
+            click.echo(f"{name}: starting the engine and asking it for a few words …", err=True)
+            yield _start(name, model, loaded)
+
+
+def _start(name: str, model: Model, loaded: Loaded) -> Check:
     from relight.cli.trial import try_out
 
-    for name, model in loaded.config.models.items():
-        if not has_weights(name, model, loaded):
-            continue  # their own check has said so
-        click.echo(f"{name}: starting the engine and asking it for a few words …", err=True)
-        try:
-            trial = asyncio.run(try_out(name, model, loaded))
-        except RelightError as error:
-            yield Check(Result.FAIL, "start", error.message, error.hint or "see the engine's own words", name)
-            continue
-        seen = f"ready after {trial.load_s:.2f} s, first token after {trial.first_token_s:.2f} s more"
-        seen += f", then {trial.rate:.0f} tokens/s" if trial.rate else ""
-        seen += f"; {format_bytes(trial.memory)} resident" if trial.memory else ""
-        yield Check(Result.PASS, "start", seen, model=name)
+    try:
+        trial = asyncio.run(try_out(name, model, loaded))
+    except RelightError as error:
+        return Check(Result.FAIL, "start", error.message, error.hint or "see the engine's own words", name)
+    seen = f"ready after {trial.load_s:.2f} s, {trial.answer} after {trial.answer_s:.2f} s more"
+    seen += f", then {trial.rate:.0f} tokens/s" if trial.rate else ""
+    seen += f"; {format_bytes(trial.memory)} resident" if trial.memory else ""
+    return Check(Result.PASS, "start", seen, model=name)
 
 
 def _show(checks: list[Check], *, as_json: bool) -> None:

@@ -13,19 +13,30 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from relight.cli.backend import place, why_no_weights
 from relight.cli.checks import Check, Result
+from relight.cli.provider import provider_check
+from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded
 from relight.config.schema import EngineKind, Model
+from relight.engines.kinds import engine_for, folder_of_weights, spec_for
 from relight.engines.llamacpp import origin
 from relight.engines.memory import Memory, machine_memory
 from relight.errors import RelightError
 from relight.values import format_bytes
 from relight.weights.fit import context_problem, memory_needed
 from relight.weights.gguf import Header, read_header
-from relight.weights.wanted import State, Wanted, require, size_of, state, wanted
+from relight.weights.wanted import State, Wanted, keeps_weights, require, size_of, state, wanted
 
-_RUN_S: Final = 30.0
-_NO_ENGINE: Final = "run: pip install 'relight[llama-cpp]', or put llama-server on the PATH"
+# vLLM imports PyTorch before it knows its own version.
+_RUN_S: Final = {EngineKind.VLLM: 120.0}
+_ADVICE: Final = {
+    EngineKind.LLAMA_CPP: "run: pip install 'relight[llama-cpp]', or put llama-server on the PATH",
+    EngineKind.OLLAMA: "see https://ollama.com/download, or put ollama on the PATH",
+    EngineKind.VLLM: "run: pip install vllm, or put vllm on the PATH",
+}
+_SELF_SUFFICIENT: Final = (EngineKind.OLLAMA, EngineKind.VLLM)
+_VERSION: Final = re.compile(r"^(?:.*version(?: is)? )?v?(\d+\.\d+\.\d+\S*)$")
 # The Debian package of a library that the engine's wheel expects from the system.
 _PACKAGES: Final = {"libgomp.so.1": "libgomp1", "libstdc++.so.6": "libstdc++6", "libgcc_s.so.1": "libgcc-s1"}
 # The wheel alone, as the engine's own process loads it.
@@ -33,27 +44,46 @@ _IMPORT: Final = "import sys; sys.path.insert(0, sys.argv[1]); import xllamacpp;
 
 
 def engine_check(engine: EngineKind) -> Check:
-    """Whether the engine is there and can be loaded; runs it for its version, at most half a minute."""
+    """Whether the engine is there and can be loaded; runs it for its version, at most half a minute (vLLM: two)."""
     if engine is EngineKind.SCRIPTED:
         return Check(Result.PASS, "engine", "scripted, part of Relight")
+    if engine is EngineKind.LLAMA_CPP:
+        return _llamacpp_check()
+    binary = shutil.which(engine)
+    if binary is None:
+        return Check(Result.FAIL, "engine", f"{engine}: not on the PATH", _ADVICE[engine])
+    return _ran(engine, [binary, "--version"], binary)
+
+
+def _llamacpp_check() -> Check:
     what = origin()
     if what is None:
-        return Check(Result.FAIL, "engine", "llama.cpp: neither llama-server nor the xllamacpp wheel is here", _NO_ENGINE)
+        seen = "llama.cpp: neither llama-server nor the xllamacpp wheel is here"
+        return Check(Result.FAIL, "engine", seen, _ADVICE[EngineKind.LLAMA_CPP])
     wheel = importlib.util.find_spec("xllamacpp")
     if shutil.which("llama-server") or wheel is None or wheel.origin is None:
-        return _ran([what, "--version"], what)
-    return _ran([sys.executable, "-I", "-S", "-c", _IMPORT, str(Path(wheel.origin).parents[1])], what)
+        return _ran(EngineKind.LLAMA_CPP, [what, "--version"], what)
+    argv = [sys.executable, "-I", "-S", "-c", _IMPORT, str(Path(wheel.origin).parents[1])]
+    return _ran(EngineKind.LLAMA_CPP, argv, what)
 
 
 def model_checks(name: str, model: Model, loaded: Loaded) -> Iterator[Check]:
-    """Everything about the weights of one model."""
-    if model.engine is not EngineKind.SCRIPTED:
+    """Everything about one model that can be seen without starting it."""
+    if kind(model) is Kind.PROVIDER:
+        yield provider_check(name, model, loaded)
+    elif kind(model) is Kind.LIST:
+        yield Check(Result.PASS, "list", f"{', else '.join(model.fallback)}", model=name)
+    elif keeps_weights(model):
         yield from (replace(check, model=name) for check in _weights_checks(name, model, loaded))
+    elif model.source:
+        yield replace(_engines_own(model, loaded), model=name)
+    if model.engine in _SELF_SUFFICIENT and has_weights(name, model, loaded):
+        yield from (replace(check, model=name) for check in _settings_checks(name, model, loaded))
 
 
 def has_weights(name: str, model: Model, loaded: Loaded) -> bool:
-    """Whether nothing has to be downloaded for this model."""
-    if model.engine is EngineKind.SCRIPTED:
+    """Whether nothing has to be downloaded by us for this model."""
+    if not keeps_weights(model):
         return True
     try:
         return state(wanted(name, model, loaded.folder, loaded.config.weights.dir)) is State.DOWNLOADED
@@ -61,28 +91,57 @@ def has_weights(name: str, model: Model, loaded: Loaded) -> bool:
         return False
 
 
-def total_check(needed: Mapping[str, int], memory: Memory) -> Check:
-    """Whether all models can be awake at the same time; `needed` is bytes by model."""
+def total_check(needed: Mapping[str, int], limit: int) -> Check:
+    """Whether all models can be awake at the same time in `limit` bytes; `needed` is bytes by model."""
     total = sum(needed.values())
-    seen = f"about {format_bytes(total)} when {len(needed)} models are awake, of {format_bytes(memory.total)}"
-    if total <= memory.total:
+    seen = f"about {format_bytes(total)} when {len(needed)} models are awake, of {format_bytes(limit)}"
+    if total <= limit:
         return Check(Result.PASS, "memory", seen)
-    advice = "let them sleep soon (idle_after), or use smaller models, context or parallel: together they do not fit"
+    advice = "nothing, if they may take turns: an idle one goes to sleep to make room; else use smaller models or context"
     return Check(Result.WARN, "memory", seen, advice)
+
+
+def memory_limit(loaded: Loaded, memory: Memory) -> int:
+    """Bytes that all awake engines may take: `server.memory`, else nine tenths of what there is."""
+    return loaded.config.server.memory or memory.total * 9 // 10
 
 
 def memory_of_all(loaded: Loaded) -> Iterator[Check]:
     """`total_check` for the models whose weights are here, if there are several."""
     needed = {}
     for name, model in loaded.config.models.items():
-        if has_weights(name, model, loaded) and model.source:
+        if keeps_weights(model) and has_weights(name, model, loaded):
             try:
                 path = wanted(name, model, loaded.folder, loaded.config.weights.dir).path
                 needed[name] = memory_needed(read_header(path), model)
             except RelightError:
                 continue  # its own check has said so
     if len(needed) > 1:
-        yield total_check(needed, machine_memory())
+        yield total_check(needed, memory_limit(loaded, machine_memory()))
+
+
+def _engines_own(model: Model, loaded: Loaded) -> Check:
+    """Weights that the engine fetches and keeps, or reads in a folder of the user's own."""
+    folder = folder_of_weights(model, loaded.folder)
+    if folder is not None and not folder.is_dir():
+        return Check(
+            Result.FAIL, "weights", f"there is no folder {folder}", f"{model.engine} needs a folder in Hugging Face's form"
+        )
+    return Check(Result.PASS, "weights", f"{place(model)}: {why_no_weights(model)}")
+
+
+def _settings_checks(name: str, model: Model, loaded: Loaded) -> Iterator[Check]:
+    """What an engine refuses by itself in how a model is configured, before anything is started."""
+    if shutil.which(model.engine) is None:
+        return  # its own check has said so
+    here = keeps_weights(model)
+    weights = (
+        wanted(name, model, loaded.folder, loaded.config.weights.dir).path if here else folder_of_weights(model, loaded.folder)
+    )
+    try:
+        engine_for(model.engine, model.task).command(spec_for(name, model, weights, Path("unused.sock")))
+    except RelightError as error:
+        yield Check(Result.FAIL, "settings", error.message, error.hint)
 
 
 def _weights_checks(name: str, model: Model, loaded: Loaded) -> Iterator[Check]:
@@ -97,7 +156,8 @@ def _weights_checks(name: str, model: Model, loaded: Loaded) -> Iterator[Check]:
         return
     yield Check(Result.PASS, "weights", f"{format_bytes(size_of(want.path) or 0)} at {want.path}, {_about(header)}")
     yield _context(name, model, header)
-    yield _memory(name, model, header, machine_memory())
+    memory = machine_memory()
+    yield _memory(name, model, header, Memory(memory_limit(loaded, memory), memory.available))
 
 
 def _absent(want: Wanted, model: Model, loaded: Loaded) -> Check:
@@ -143,22 +203,29 @@ def _about(header: Header) -> str:
     return f"{header.architecture}, {size} parameters, {header.file_type}"
 
 
-def _ran(argv: list[str], what: str) -> Check:
+def _ran(engine: EngineKind, argv: list[str], what: str) -> Check:
     """Run what tells the version; what it cannot load says which library is missing."""
+    limit_s = _RUN_S.get(engine, 30.0)
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=_RUN_S, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=limit_s, check=False, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Check(Result.FAIL, "engine", f"llama.cpp: {what} does not run: {error}", _NO_ENGINE)
+        return Check(Result.FAIL, "engine", f"{engine}: {what} does not run: {error}", _ADVICE[engine])
     said = (done.stdout + done.stderr).strip().splitlines() or [""]
     if done.returncode == 0:
-        return Check(Result.PASS, "engine", f"llama.cpp from {what}, {said[0].removeprefix('version: ')}")
-    return Check(Result.FAIL, "engine", f"llama.cpp: {what} does not load: {said[-1]}", _library_advice(said[-1]))
+        return Check(Result.PASS, "engine", f"{engine} from {what}, {_version(said)}")
+    return Check(Result.FAIL, "engine", f"{engine}: {what} does not load: {said[-1]}", _library_advice(engine, said[-1]))
 
 
-def _library_advice(line: str) -> str:
+def _version(lines: list[str]) -> str:
+    """The version among what an engine says: ollama also complains that no server runs, vLLM logs while it loads."""
+    found = [match[1] for line in lines if (match := _VERSION.search(line))]
+    return found[-1] if found else lines[0].removeprefix("version: ")
+
+
+def _library_advice(engine: EngineKind, line: str) -> str:
     """What to install when the loader's last words name a library."""
     missing = re.search(r"(lib[\w+.-]+\.so[\w.]*):", line)
     if missing is None:
-        return _NO_ENGINE
+        return _ADVICE[engine]
     package = _PACKAGES.get(missing[1])
     return f"run: apt-get install {package}" if package else f"install the system package that holds {missing[1]}"

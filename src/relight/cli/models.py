@@ -1,4 +1,4 @@
-"""`relight models`: download, list and check the weights of the models that are served from here."""
+"""`relight models`: list the models; download and check the weights of those that are served from here."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from relight.cli.backend import called, place, why_no_weights
 from relight.cli.output import config_option, json_option, print_json, print_table
+from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
-from relight.config.schema import EngineKind, Model
+from relight.config.schema import Model
 from relight.errors import ExitCode, RelightError, UsageError
 from relight.values import format_bytes
 from relight.weights import store
 from relight.weights.fetch import State, Wanted, Weights, fetch, state, verify, wanted
-from relight.weights.wanted import size_of
+from relight.weights.wanted import keeps_weights, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,14 +28,17 @@ _SHORT = 12
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One model, as `--json` prints it; `size` in bytes."""
+    """One model, as `--json` prints it: `kind` is its engine, `provider` or `list`, `size` in bytes.
+
+    `state` tells of the weights that we keep, so it is None for those of others.
+    """
 
     name: str
-    source: str
-    engine: str
-    context: int
+    kind: str
+    place: str
+    context: int | None = None
     size: int | None = None
-    state: str = "no weights"
+    state: str | None = None
     sha256: str | None = None
     path: str | None = None
 
@@ -81,22 +86,27 @@ def verify_command(context: click.Context, names: tuple[str, ...], config_file: 
 @config_option
 @json_option
 def list_command(config_file: str, *, as_json: bool) -> None:
-    """List the models, where their weights come from and whether they are here."""
+    """List the models: what answers for each, where that comes from, and whether its weights are here."""
     loaded = load(config_file)
     rows = [_row(name, model, loaded) for name, model in loaded.config.models.items()]
     if as_json:
         print_json(rows)
         return
-    columns = ("name", "source", "engine", "context", "size", "state", "sha256")
-    print_table(
-        columns,
-        [(r.name, r.source or "–", r.engine, r.context, _size_text(r.size), r.state, (r.sha256 or "–")[:_SHORT]) for r in rows],
-    )
+    columns = ("name", "kind", "where", "context", "size", "state", "sha256")
+    print_table(columns, [_cells(row) for row in rows])
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    size = None if row.size is None else format_bytes(row.size)
+    told = (row.place, row.context, size, row.state, (row.sha256 or "")[:_SHORT])
+    return (row.name, row.kind, *(str(cell) if cell else "–" for cell in told))
 
 
 def _row(name: str, model: Model, loaded: Loaded) -> Row:
-    row = Row(name=name, source=model.source, engine=str(model.engine), context=model.context, sha256=model.sha256)
-    if not _has_weights(model):
+    row = Row(name=name, kind=called(model), place=place(model))
+    if kind(model) is Kind.OURS:
+        row = msgspec.structs.replace(row, context=model.context)
+    if not keeps_weights(model):
         return row
     want = wanted(name, model, loaded.folder, loaded.config.weights.dir)
     found = state(want)
@@ -104,7 +114,7 @@ def _row(name: str, model: Model, loaded: Loaded) -> Row:
     record = store.read_record(want.record) if found is State.DOWNLOADED else None
     return msgspec.structs.replace(
         row,
-        source=want.source.text,
+        place=want.source.text,
         size=size,
         state=str(found),
         sha256=record.sha256 if record else model.sha256,
@@ -154,14 +164,11 @@ def _chosen(loaded: Loaded, names: tuple[str, ...]) -> list[tuple[str, Model]]:
     for name in names:
         if name not in known:
             raise UsageError(f'models: no model is called "{name}"', hint=f"configured: {', '.join(known) or 'none'}")
-        if not _has_weights(known[name]):
-            click.echo(f"{name}: the {known[name].engine} engine needs no weights", err=True)
-    chosen = [(name, known[name]) for name in dict.fromkeys(names or known)]
-    return [(name, model) for name, model in chosen if _has_weights(model)]
-
-
-def _has_weights(model: Model) -> bool:
-    return model.engine is not EngineKind.SCRIPTED
+    chosen = {name: known[name] for name in names or known}
+    for name, model in chosen.items():
+        if reason := why_no_weights(model):
+            click.echo(f"{name}: {reason}", err=True)
+    return [(name, model) for name, model in chosen.items() if keeps_weights(model)]
 
 
 def _pulled(want: Wanted, weights: Weights) -> Iterable[str]:
@@ -186,10 +193,6 @@ def _about(path: Path) -> str:
     millions = header.parameter_count / 1e6
     size = f"{millions / 1000:.1f}B" if millions >= 1000 else f"{millions:.0f}M"
     return f"{header.architecture}, {size} parameters, {header.file_type}, made for {header.context_length} tokens"
-
-
-def _size_text(size: int | None) -> str:
-    return "–" if size is None else format_bytes(size)
 
 
 def _finish(context: click.Context, outcomes: list[tuple[int, Outcome]], *, as_json: bool) -> None:

@@ -12,15 +12,24 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from relight.cli.backend import provider_host
 from relight.cli.early import listen
 from relight.cli.output import config_option
+from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
-from relight.config.schema import LogFormat
+from relight.config.schema import Config, LogFormat, Task
 from relight.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from relight.telemetry.sinks import Sink
 
+_EXAMPLES: Final[dict[Task, tuple[str, dict[str, object]]]] = {
+    Task.CHAT: ("/v1/chat/completions", {"stream": True, "messages": [{"role": "user", "content": "Say hello."}]}),
+    Task.EMBED: ("/v1/embeddings", {"input": "Hello."}),
+    Task.RERANK: ("/v1/rerank", {"query": "greeting", "documents": ["Hello.", "Goodbye."]}),
+}
 # The platform kills ten seconds after SIGTERM; what is not ended by then ends without a record.
 _SLACK_S: Final = 1.0
 
@@ -29,7 +38,7 @@ _SLACK_S: Final = 1.0
 @config_option
 @click.option("--host", default=None, help="Address to listen on; wins over server.host.")
 @click.option("--port", "-p", type=click.IntRange(0, 65535), default=None, help="Port to listen on; wins over PORT.")
-@click.option("--public", is_flag=True, default=None, help="Serve other machines without a key.")
+@click.option("--public", is_flag=True, default=None, help="Serve other machines although no keys are configured.")
 @click.option("--pull", is_flag=True, default=None, help="Download missing weights at the first wake.")
 @click.option(
     "--log-format", type=click.Choice([item.value for item in LogFormat]), default=None, help="How records are written."
@@ -45,7 +54,10 @@ def serve(  # noqa: PLR0913 - one parameter an option
     pull: bool | None,
     log_format: str | None,
 ) -> None:
-    """Serve the models of a configuration. Nothing runs until somebody asks; idle engines go to sleep."""
+    """Serve the models of a configuration. Nothing runs until somebody asks; idle engines go to sleep.
+
+    With keys configured (auth.keys), every client has to send one, wherever it is.
+    """
     flags = {
         "server.host": host,
         "server.port": port,
@@ -104,11 +116,11 @@ def _check_weights(loaded: Loaded) -> list[str]:
     """The models whose weights are not here; raises `ConfigError` for a context that the weights of another do not have."""
     from relight.weights.fit import context_problem
     from relight.weights.gguf import read_header
-    from relight.weights.wanted import locate
+    from relight.weights.wanted import keeps_weights, locate
 
     missing = []
     for name, model in loaded.config.models.items():
-        if not model.source:
+        if not keeps_weights(model):
             continue
         weights = locate(name, model, loaded.folder, loaded.config.weights.dir)
         if weights is None:
@@ -125,20 +137,47 @@ def _program() -> str:
 
 
 def _announce(loaded: Loaded, sock: socket.socket, missing: list[str]) -> None:
-    """Say where it is, with a line that works when pasted."""
+    """Say where it is and what answers, with lines that work when pasted."""
+    config = loaded.config
     host, port = sock.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared
-    base = f"http://{shown}:{port}"
-    model = loaded.config.default_model() or next(iter(loaded.config.models))
-    body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "Say hello."}]})
-    state = f"{', '.join(loaded.config.models)} asleep until somebody asks."
-    if missing and not loaded.config.weights.download:
-        state = f"{', '.join(missing)} cannot answer yet; run: relight models pull -c {loaded.path}"
-    lines = [
-        f"{loaded.config.service.name} is listening; {state}",
-        f"  page  {base}/",
-        f"  chat  {_program()} chat --url {base}",
-        f"  try   curl -N {base}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
-        "  stop  Ctrl-C",
-    ]
+    base, key = f"http://{shown}:{port}", _key_variable(config)
+    lines = [f"{config.service.name} is listening; {'; '.join(_who_answers(loaded, missing))}.", f"  page  {base}/"]
+    if key:
+        lines.append(f"  key   export {key}=KEY   # one made with: {_program()} keys create NAME")
+    lines += [f"  chat  {_program()} chat --url {base}", f"  try   {_curl(config, base, key)}", "  stop  Ctrl-C"]
     print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _who_answers(loaded: Loaded, missing: list[str]) -> Iterator[str]:
+    """What stands behind the names: engines that sleep, what keeps some of them from waking, providers and lists."""
+    models = loaded.config.models
+    lacking = [] if loaded.config.weights.download else missing
+    ours = [name for name, model in models.items() if kind(model) is Kind.OURS and name not in lacking]
+    if ours:
+        yield f"{', '.join(ours)} asleep until somebody asks"
+    if lacking:
+        yield f"{', '.join(lacking)} cannot answer yet, run: relight models pull -c {loaded.path}"
+    for name, model in models.items():
+        if kind(model) is Kind.PROVIDER:
+            yield f"{name} answered by {provider_host(model)}"
+        elif kind(model) is Kind.LIST:
+            yield f"{name} answered by {', else '.join(model.fallback)}"
+
+
+def _key_variable(config: Config) -> str | None:
+    """The variable that clients on this machine take their key from, where one is asked for."""
+    if config.auth.keys.secret is None:
+        return None
+    from relight.cli.talk import KEY_VARIABLE
+
+    return KEY_VARIABLE
+
+
+def _curl(config: Config, base: str, key_variable: str | None) -> str:
+    """A request to the default model, or to the first."""
+    name = config.default_model() or next(iter(config.models))
+    path, body = _EXAMPLES[config.models[name].task]
+    key = f' -H "authorization: Bearer ${key_variable}"' if key_variable else ""
+    data = json.dumps({"model": name, **body})
+    return f"curl -N {base}{path}{key} -H 'content-type: application/json' -d '{data}'"

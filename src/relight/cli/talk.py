@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from relight.values import Secret
 
+KEY_VARIABLE: Final = "RELIGHT_KEY"
 CONNECT_S: Final = 10.0
 SILENCE_S: Final = 600.0
 _LEFT = re.compile(r"about (.+) left$")
@@ -66,6 +67,9 @@ class Client:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise UsageError(f"--url: should be an address like http://127.0.0.1:8080, got {url!r}")
+        if key is not None and not re.fullmatch(r"[!-~]+", key.reveal()):
+            # Said here: the HTTP library would show it.
+            raise UsageError(f"{key.name}: should be a key, has characters that no key has", hint="copy it again")
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
         self._key = key
 
@@ -117,6 +121,8 @@ class Client:
             connection.sock.settimeout(SILENCE_S)
             connection.request(method, parts.path + path, None if body is None else msgspec.json.encode(body), headers)
             with connection.getresponse() as response:
+                if response.status == 401:
+                    raise self._unauthorized(response)
                 if response.status >= 400:
                     raise _refusal(response)
                 yield response
@@ -126,6 +132,14 @@ class Client:
             ) from error
         finally:
             connection.close()
+
+    def _unauthorized(self, response: HTTPResponse) -> UsageError:
+        what = "asks for a key" if self._key is None else f"does not know the key in {self._key.name}"
+        told = _refusal(response)
+        if told.source is not Source.RELIGHT:  # a provider behind the server, whose key is the server's affair
+            return UsageError(f"{self.url}: {told.message}", hint=told.hint)
+        hint = f"set {KEY_VARIABLE} to one; where the server runs: relight keys create NAME"
+        return UsageError(f"{self.url}: {what}", hint=hint)
 
     def _connect(self, connect: Callable[[], None]) -> None:
         try:

@@ -1,7 +1,7 @@
 """One HTTP/1.1 exchange with an engine over its Unix socket or loopback port. Knows no dialect and no model.
 
-A connection serves one request and is closed: nothing can be stale, and closing it is how a generation is cancelled
-(engines stop when their client is gone). Connecting to a Unix socket costs some 50 µs.
+Closing a connection is how a generation is cancelled: engines stop when their client is gone. Here each request has a
+connection of its own; `kept.py` uses one again when its answer has come to its end.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import asyncio
 import os
 import socket as sockets
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -43,9 +44,15 @@ class Head:
 
 
 class Exchange(asyncio.Protocol):
-    """One request and its answer. `head()`, then `chunks()`; `close()` at any time, more than once if need be."""
+    """One request and its answer. `head()`, then `chunks()`; `close()` at any time, more than once if need be.
 
-    def __init__(self) -> None:
+    With `keep`, a connection whose answer came to its end is not closed but handed to it.
+    """
+
+    def __init__(self, keep: Callable[[asyncio.Transport], None] | None = None) -> None:
+        self._keep = keep
+        self._messages = 0
+        self._may_stay = False
         self._parser = httptools.HttpResponseParser(self)
         self._head = Head()
         self._header_bytes = self._head_bytes = 0
@@ -101,10 +108,20 @@ class Exchange(asyncio.Protocol):
                 break
         return body
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether not a byte of an answer has come."""
+        return self._head_bytes == 0
+
     def close(self) -> None:
-        """Drop the connection; an answer still running is cancelled by it."""
-        if self._transport is not None:
-            self._transport.abort()
+        """Drop the connection; an answer still running is cancelled by it. One that has ended may be kept for another request."""
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return
+        if self._keep is not None and self._is_complete and self._messages == 1 and self._failure is None and self._stays():
+            self._keep(transport)
+        else:
+            transport.abort()
 
     async def drained(self) -> None:
         """Wait until more may be written, or nothing will be any more."""
@@ -175,9 +192,15 @@ class Exchange(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._is_complete = True
+        self._messages += 1
+        self._may_stay = bool(self._parser.should_keep_alive())  # the parser forgets it with the message
         self._wake()
 
     # --- inside
+
+    def _stays(self) -> bool:
+        """Whether the engine keeps the connection as well, and nothing is left of this answer."""
+        return self._may_stay and not self._is_paused and not self._closed.done()
 
     def _refuse_headers(self) -> None:
         self._fail(EngineFailed("engine: answered with more than 64 KiB of headers"))
@@ -219,8 +242,8 @@ async def exchange(
 
     Adds `host`, `connection` and `content-length`. Raises `EngineCrashed` when nothing listens at the address.
     """
-    transport, protocol = await _connected_to(address)
-    transport.write(_head(address, f"{method} {path}", len(body), headers) + body)
+    transport, protocol = await connected(address)
+    transport.write(head(address, f"{method} {path}", len(body), [(b"connection", b"close"), *headers]) + body)
     return protocol
 
 
@@ -230,10 +253,12 @@ async def send_file(address: Address, path: str, file: Path) -> Exchange:
     Ends early when the engine does: the answer, or how it failed, is told by the exchange. Raises `OSError` for the file.
     """
     with await asyncio.to_thread(file.open, "rb") as opened:
-        transport, protocol = await _connected_to(address)
+        transport, protocol = await connected(address)
         try:
-            transport.write(_head(address, f"POST {path}", os.fstat(opened.fileno()).st_size, ()))
-            while not transport.is_closing() and (piece := await asyncio.to_thread(opened.read, _PIECE)):
+            length = os.fstat(opened.fileno()).st_size
+            transport.write(head(address, f"POST {path}", length, [(b"connection", b"close")]))
+            # Closed or not is asked right before each piece is written: uvloop raises where asyncio does nothing.
+            while (piece := await asyncio.to_thread(opened.read, _PIECE)) and not transport.is_closing():
                 transport.write(piece)
                 await protocol.drained()
         except BaseException:
@@ -242,27 +267,31 @@ async def send_file(address: Address, path: str, file: Path) -> Exchange:
     return protocol
 
 
-def _head(address: Address, what: str, length: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def head(address: Address, what: str, length: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The head of a request; `what` is method and path."""
     # An engine on a port may refuse a name that is not its own: that is how it keeps web pages out.
     host = "engine" if isinstance(address, Path) else f"{address[0]}:{address[1]}"
-    lines = [f"{what} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n".encode("latin-1")]
+    lines = [f"{what} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n".encode("latin-1")]
     lines += [name + b": " + value + b"\r\n" for name, value in headers]
     return b"".join(lines) + b"\r\n"
 
 
-async def _connected_to(address: Address) -> tuple[asyncio.Transport, Exchange]:
+async def connected(
+    address: Address, keep: Callable[[asyncio.Transport], None] | None = None
+) -> tuple[asyncio.Transport, Exchange]:
+    """A new connection; raises `EngineCrashed` when nothing listens at the address."""
     try:
         async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-            return await _connect(address)
+            return await _connect(address, partial(Exchange, keep))
     except (OSError, TimeoutError) as error:
         raise EngineCrashed(f"engine: nothing answers on its socket ({str(error) or 'timed out'})") from error
 
 
-async def _connect(address: Address) -> tuple[asyncio.Transport, Exchange]:
+async def _connect(address: Address, make: Callable[[], Exchange]) -> tuple[asyncio.Transport, Exchange]:
     loop = asyncio.get_running_loop()
     if isinstance(address, Path):
-        return await loop.create_unix_connection(Exchange, sock=await _connected(address))
-    return await loop.create_connection(Exchange, *address)
+        return await loop.create_unix_connection(make, sock=await _connected(address))
+    return await loop.create_connection(make, *address)
 
 
 async def _connected(path: Path) -> sockets.socket:

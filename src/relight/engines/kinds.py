@@ -52,13 +52,6 @@ def spec_for(name: str, model: Model, weights: Path | None, socket: Path) -> Spe
     )
 
 
-def wants_file(model: Model) -> bool:
-    """Whether the weights have to be a file of ours before the engine starts; if not, it fetches and keeps them itself."""
-    if model.engine is EngineKind.OLLAMA:
-        return not model.source.startswith("ollama:")
-    return model.engine is EngineKind.LLAMA_CPP or (model.engine is EngineKind.SCRIPTED and bool(model.source))
-
-
 def folder_of_weights(model: Model, config_dir: Path) -> Path | None:
     """What `source = "file:…"` names, a folder of weights included; `None` for every other source."""
     path = model.source.removeprefix("file:")

@@ -36,9 +36,11 @@ class _News(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class _Child:
-    """A process that was just started, and the two ways to it. It leads a process group of its own."""
+    """A process that was just started, and the ways to it. It leads a process group of its own."""
 
     process: asyncio.subprocess.Process
+    output_fd: int
+    """Our own pipe: asyncio's `wait` would wait for all who can write to the one that it makes."""
     ready_fd: int | None
     address: Address
 
@@ -57,7 +59,7 @@ class EngineProcess:
         self._tells = child.ready_fd is not None
         self._is_buried = False
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
-        self._reader = asyncio.create_task(self._read_output())
+        self._reader = asyncio.create_task(self._read_output(child.output_fd))
 
     @property
     def pid(self) -> int:
@@ -175,15 +177,17 @@ class EngineProcess:
             transport.close()
         raise await self.failure()
 
-    async def _read_output(self) -> None:
-        stream = self._process.stdout
-        assert stream is not None  # noqa: S101 - asked for at the start
+    async def _read_output(self, fd: int) -> None:
+        reader, transport = await _pipe_reader(fd)
         rest = b""
-        while chunk := await stream.read(1 << 16):
-            *lines, rest = (rest + chunk).splitlines(keepends=True)
-            if rest.endswith((b"\n", b"\r")) or len(rest) > _MAX_LINE:
-                lines, rest = [*lines, rest], b""
-            self._note(lines)
+        try:
+            while chunk := await reader.read(1 << 16):
+                *lines, rest = (rest + chunk).splitlines(keepends=True)
+                if rest.endswith((b"\n", b"\r")) or len(rest) > _MAX_LINE:
+                    lines, rest = [*lines, rest], b""
+                self._note(lines)
+        finally:
+            transport.close()
         self._note([rest])
 
     def _note(self, lines: list[bytes]) -> None:
@@ -195,29 +199,34 @@ async def start(engine: Engine, spec: Spec, clock: Clock) -> EngineProcess:
     """Start an engine; returns before it is ready. Raises `EngineFailed` when it cannot even be started."""
     command = await asyncio.to_thread(engine.command, spec)  # it may ask a program for its flags
     spec.socket.unlink(missing_ok=True)
-    read_fd, write_fd = os.pipe() if command.ready_fd_flag else (None, None)
-    argv = _argv(command, write_fd)
+    output_fd, output_end = os.pipe()
+    ready_fd, ready_end = os.pipe() if command.ready_fd_flag else (None, None)
+    argv = _argv(command, ready_end)
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,
             env={**os.environ, **command.env},
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=output_end,
             stderr=asyncio.subprocess.STDOUT,
-            pass_fds=() if write_fd is None else (write_fd,),
+            pass_fds=() if ready_end is None else (ready_end,),
             # Ctrl-C in a terminal reaches the whole group; the front door decides when its engines stop.
             start_new_session=True,
         )
     except BaseException as error:
-        if read_fd is not None:
-            os.close(read_fd)
+        _close(output_fd, ready_fd)
         if not isinstance(error, (OSError, ValueError)):
             raise
         raise EngineFailed(f'model "{spec.model}": engine {argv[0]} does not start: {error}') from error
     finally:
-        if write_fd is not None:
-            os.close(write_fd)
-    return EngineProcess(engine, spec, _Child(process, read_fd, command.address or spec.socket), clock)
+        _close(output_end, ready_end)
+    return EngineProcess(engine, spec, _Child(process, output_fd, ready_fd, command.address or spec.socket), clock)
+
+
+def _close(*fds: int | None) -> None:
+    for fd in fds:
+        if fd is not None:
+            os.close(fd)
 
 
 def _argv(command: Command, ready_fd: int | None) -> list[str]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from relight.clock import Clock
 from relight.engines.base import Address
@@ -108,8 +111,7 @@ class Ticket:
         return Turn(self._runner.address(), slot)
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """The engine is this request's: where it answers, and in which slot (`None`: the request needs none)."""
 
     address: Address

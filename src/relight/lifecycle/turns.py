@@ -12,6 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 from relight.errors import EngineCrashed, QueueFull, QueueTimeout, RelightError
 
 SMALL_BYTES: Final = 8 * 1024
@@ -20,8 +22,7 @@ _MOST_OVERTAKEN: Final = 4
 _MEMORY: Final = 0.2  # weight of the newest measured turn in the mean
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """What a request wants a turn for: whose it is, and its size in bytes."""
 
     who: str = ""
@@ -33,16 +34,14 @@ class Claim:
         return self.size <= SMALL_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """It is the request's turn, in this slot."""
 
     request: int
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Deny:
+class Deny(Struct, frozen=True):
     """The request ends here."""
 
     request: int

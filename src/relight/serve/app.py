@@ -61,6 +61,7 @@ class App:
     async def stop(self) -> None:
         """Stop every engine: running answers get the grace, then end with an error. Returns when no process is left."""
         self.front.is_stopping = True
+        self.front.connections.close()
         await asyncio.gather(
             *(served.runner.stop() for served in self.front.models.values()),
             *(provided.provider.close() for provided in self.front.providers.values()),

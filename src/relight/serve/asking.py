@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from relight.decoding import NOT_JSON
-from relight.engines.connection import Exchange, exchange
-from relight.errors import ContextOverflow, EngineCrashed, EngineFailed, EngineRejected, RelightError
+from relight.errors import ContextOverflow, EngineCrashed, EngineFailed, EngineRejected, ProviderUnavailable, RelightError
 from relight.lifecycle.runner import Ticket, Turn
 from relight.lifecycle.turns import Claim
 from relight.serve.front import Front, Provided, Served
@@ -28,6 +26,7 @@ _TRIES: Final = 5
 _TRY_AGAIN_S: Final = 0.2
 _NO_SLOT: Final = frozenset({"/v1/messages/count_tokens"})
 _CHAT: Final = Chat()
+_HEADERS: Final = [(b"content-type", JSON)]
 
 
 class Answer(Protocol):
@@ -88,9 +87,11 @@ class Asking:
         answer = await provided.provider.ask(prepared.path, prepared.body, stream=self.it.stream)
         try:
             await self._pass_on(answer, prepared)
+        except EngineFailed as error:  # whoever reads an answer does not know whose it is
+            said = error.message.removeprefix("engine: ")
+            raise ProviderUnavailable(f'model "{provided.name}": {provided.kind}: {said}') from None
         finally:
             answer.close()
-        self.it.cost_usd = provided.cost(self.it)
 
     async def _move(self, served: Served, prepared: Prepared, *, is_asleep: bool) -> None:
         """Only wake the engine, or put it to sleep, as Ollama's clients ask for it."""
@@ -126,10 +127,16 @@ class Asking:
 
     async def _relay(self, served: Served, turn: Turn, prepared: Prepared) -> None:
         body = prepared.body if turn.slot is None or not served.pins_slots else _pin(prepared.body, turn.slot)
-        async with _asked(turn, prepared.path, body) as answer:
+        try:
+            answer = await self.front.connections.post(turn.address, prepared.path, _HEADERS, body)
+        except EngineCrashed as error:
+            raise _Unread(error.message) if isinstance(error.__cause__, OSError) else error from error.__cause__
+        try:
             if answer.status >= 400:
                 raise _engine_error(answer.status, await answer.read())
             again = await self._pass_on(answer, prepared)
+        finally:
+            answer.close()
         if again is not None:
             await self._relay(served, turn, again)
 
@@ -177,8 +184,11 @@ class Asking:
         it.prompt_tokens, it.cached_tokens, it.completion_tokens = usage.prompt, usage.cached, usage.completion
         it.finish = usage.finish
         it.split_decode(usage.decode_s)
+        provided = self.front.providers.get(it.answered_by)
+        if provided is not None:
+            it.cost_usd = provided.cost(it)
         if usage.error:
-            it.fail(EngineFailed(f"engine: {usage.error}"))
+            it.fail(EngineFailed(f"engine: {usage.error}") if provided is None else ProviderUnavailable(f"provider: {usage.error}"))
         if self.front.keeps_content:
             self.front.keep_content(it, reply=tap.text)
 
@@ -189,22 +199,6 @@ async def _collect(answer: Answer, tap: Tap) -> bytes:
         tap.feed(chunk)
         parts.append(chunk)
     return b"".join(parts)
-
-
-@asynccontextmanager
-async def _asked(turn: Turn, path: str, body: bytes) -> AsyncIterator[Exchange]:
-    """The engine's answer, its head read; leaving drops the connection, and with it what the engine still does."""
-    asked: Exchange | None = None
-    try:
-        try:
-            asked = await exchange(turn.address, "POST", path, [(b"content-type", JSON)], body)
-            await asked.head()
-        except EngineCrashed as error:
-            raise _Unread(error.message) if isinstance(error.__cause__, OSError) else error from error.__cause__
-        yield asked
-    finally:
-        if asked is not None:
-            asked.close()
 
 
 def _pin(body: bytes, slot: int) -> bytes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -12,17 +11,21 @@ import msgspec
 from relight.errors import Category, ClientGone, InvalidRequest, NotSupported, RelightError, Stopping
 from relight.lifecycle.machine import State
 from relight.lifecycle.turns import Claim
+from relight.serve.admission import Visitor
 from relight.serve.asking import Asking
 from relight.serve.front import Backend, Front, Served
 from relight.serve.http import Request, check_json
 from relight.serve.prepare import Question, can_answer, prepare
 from relight.serve.reply import Reply
+from relight.serve.watch import Watch
 from relight.telemetry.interaction import Interaction
 from relight.wire.dialect import Dialect
 from relight.wire.mending import Fields, fields
 from relight.wire.translation import About, Translation
 
-_NEVER_STREAM: Final = frozenset({"/v1/messages/count_tokens", "/v1/embeddings", "/v1/rerank"})
+_NEVER_STREAM: Final = frozenset(
+    {"/v1/messages/count_tokens", "/v1/embeddings", "/v1/rerank", "/api/embed", "/api/embeddings"}
+)
 _LAST_WORD_S: Final = 0.3
 # Another backend may well answer what this one could not: it is down, full, slow, or smaller.
 _NEXT_MAY_ANSWER: Final = frozenset(
@@ -79,19 +82,30 @@ class Completions:
         visitor = self._front.gate.admit(request)
         it.key = visitor.key
         check_json(request)
-        async with self._front.visit(visitor.who, it):
-            body = await request.body(self._front.config.server.max_body)
-            it.bytes_in = len(body)
-            question = self._question(body, it)
-            backends = self._backends(question, it)
-            self._front.check_prompt(question.fields, len(body))
-            if self._front.keeps_content:
-                self._front.keep_content(it, request=msgspec.json.decode(body))
-            claim = Claim(visitor.who, len(body))
-            async with AsyncExitStack() as stack:
-                await stack.enter_async_context(while_client_stays(request, reply))
-                await stack.enter_async_context(reply.signs_of_life(it.model))
-                await self._first_answer(backends, question, Asking(self._front, it, reply, self._dialect), claim)
+        with await self._front.limiter.enter(visitor.who) as lease:
+            try:
+                await self._admitted(request, it, reply, visitor)
+            finally:
+                await lease.spend((it.prompt_tokens or 0) + (it.completion_tokens or 0))
+
+    async def _admitted(self, request: Request, it: Interaction, reply: Reply, visitor: Visitor) -> None:
+        server = self._front.config.server
+        body = await request.body(server.max_body)
+        it.bytes_in = len(body)
+        question = self._question(body, it)
+        backends = self._backends(question, it)
+        self._front.check_prompt(question.fields, len(body))
+        if self._front.keeps_content:
+            self._front.keep_content(it, request=msgspec.json.decode(body))
+        answering = self._first_answer(
+            backends, question, Asking(self._front, it, reply, self._dialect), Claim(visitor.who, len(body))
+        )
+        with Watch(request, reply, server.write_timeout):
+            if it.stream or server.hold_json is not None:
+                async with reply.signs_of_life(it.model):
+                    await answering
+            else:
+                await answering
 
     def _question(self, body: bytes, it: Interaction) -> Question:
         """The request read as far as the front door needs it; raises `InvalidRequest`."""
@@ -127,7 +141,7 @@ class Completions:
             except RelightError as error:
                 if self._front.is_stopping and not isinstance(error, ClientGone):
                     raise _stopped() from error
-                if backend is order[-1] or reply.has_answer or error.category not in _NEXT_MAY_ANSWER:
+                if backend is order[-1] or reply.has_answer or not _may_go_on(error):
                     raise
                 it.gave_up_on(backend.name, error)
             else:
@@ -143,6 +157,12 @@ class Completions:
                     order += bridges
             order.append(backend)
         return order
+
+
+def _may_go_on(error: RelightError) -> bool:
+    """Whether another may answer. What a provider calls malformed is so to all of them."""
+    is_malformed = error.category is Category.PROVIDER_REJECTED and error.http_status in (400, 422)
+    return error.category in _NEXT_MAY_ANSWER and not is_malformed
 
 
 def _text(found: Fields, name: str) -> str | None:
@@ -169,32 +189,3 @@ def _where(error: Exception) -> str:
 
 def _stopped() -> Stopping:
     return Stopping("the server stopped before the answer was complete", retry_after_s=1.0)
-
-
-@asynccontextmanager
-async def while_client_stays(request: Request, reply: Reply) -> AsyncIterator[None]:
-    """Cancel what is inside as soon as the client is gone, and raise `ClientGone` in its place.
-
-    Servers say that a client is gone also when it has got everything: a reply that has ended is left alone.
-    """
-    inside = asyncio.current_task()
-    is_gone = False
-
-    async def watch() -> None:
-        nonlocal is_gone
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        if inside is not None and not reply.is_ended:
-            is_gone = True
-            inside.cancel()
-
-    watcher = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if is_gone and inside is not None:
-            inside.uncancel()
-            raise ClientGone("client: left before its answer was complete") from None
-        raise
-    finally:
-        watcher.cancel()

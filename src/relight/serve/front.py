@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from relight.access.limits import Limiter
 from relight.clock import Clock
 from relight.config.schema import Config, Content, Price
 from relight.engines.base import Capabilities
+from relight.engines.kept import Connections
 from relight.errors import InvalidRequest, ModelNotFound, RelightError
 from relight.lifecycle.runner import Runner
 from relight.providers.price import cost_usd
@@ -50,9 +50,10 @@ class Served:
         """Whether requests name the slot that they are answered in."""
         return self.capabilities.slots and self.parallel > 1
 
-    @property
-    def speech(self) -> Speech:
-        """What its engine speaks, and what has to be done for it."""
+    speech: Speech = field(init=False)
+    """What its engine speaks, and what has to be done for it."""
+
+    def __post_init__(self) -> None:
         can = self.capabilities
         needs = Needs(
             context=self.context,
@@ -62,7 +63,7 @@ class Served:
             progress=can.progress,
             images=can.images,
         )
-        return Speech(can.paths, needs, has_grammar=can.grammar)
+        object.__setattr__(self, "speech", Speech(can.paths, needs, has_grammar=can.grammar))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ class Front:
     describe: Callable[[str], Description]
     """What is known of a model's weights."""
     providers: Mapping[str, Provided] = field(default_factory=dict)
+    connections: Connections = field(default_factory=Connections)
     metrics: Metrics = field(default_factory=Metrics)
     is_stopping: bool = False
 
@@ -153,15 +155,6 @@ class Front:
         record = it.close()
         self.metrics.count(record)
         self.sink.closed(record)
-
-    @asynccontextmanager
-    async def visit(self, who: str, it: Interaction) -> AsyncIterator[None]:
-        """One request of `who`, within the limits; its tokens are charged at the end. Raises `RateLimited` or `OverBudget`."""
-        with await self.limiter.enter(who) as lease:
-            try:
-                yield
-            finally:
-                await lease.spend((it.prompt_tokens or 0) + (it.completion_tokens or 0))
 
     def check_prompt(self, found: Fields, size: int) -> None:
         """Raises `BodyTooLarge` for a prompt with more text than `limits.max_prompt`; `size` is the body's."""

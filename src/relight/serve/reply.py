@@ -34,6 +34,9 @@ class Reply:
         self._lock = asyncio.Lock()
         self._boundary = sse.Boundary()
         self._last_life = self._last_event = front.clock.now()
+        self._loop = asyncio.get_running_loop()
+        self.sending_since: float | None = None
+        """Loop time since when the client has been waited for; a `Watch` looks at it."""
         self.is_started = False
         self.is_ended = False
         self.has_answer = False
@@ -96,6 +99,13 @@ class Reply:
             self._it.status = error.http_status
             self._close()
             return
+        try:
+            async with asyncio.timeout(float(self._front.config.server.write_timeout)):
+                await self._tell(error)
+        except TimeoutError:
+            pass  # it does not even read that: the connection ends without it
+
+    async def _tell(self, error: RelightError) -> None:
         if not self.is_started or not self._it.stream:
             await self.whole_error(error)
             return
@@ -190,19 +200,19 @@ class Reply:
         self.is_ended = True
 
     async def _send(self, sending: Awaitable[None]) -> None:
+        self.sending_since = self._loop.time()
         try:
-            async with asyncio.timeout(float(self._front.config.server.write_timeout)):
-                await sending
-        except TimeoutError as error:
-            raise ClientGone("client: did not read its answer for server.write_timeout") from error
+            await sending
         except OSError as error:
             # ASGI lets a server say so in this way; uvicorn's `send` does nothing and its `receive` says it.
             raise ClientGone("client: left before its answer was complete") from error
+        finally:
+            self.sending_since = None
 
 
 def _is_comment(data: bytes) -> bool:
     """Whether whole lines of `data` that begin an event are comments only; clients do not count those as life."""
-    return all(line.startswith(b":") for line in data.splitlines() if line)
+    return data[:1] in b":\r\n" and all(line.startswith(b":") for line in data.splitlines() if line)
 
 
 def error_headers(error: RelightError) -> list[tuple[bytes, bytes]]:

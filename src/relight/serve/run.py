@@ -108,6 +108,7 @@ def run(app: App, sock: socket.socket, *, grace_s: float, slack_s: float) -> Non
         log_config=None,
         server_header=False,
         date_header=False,
+        proxy_headers=False,  # the address that connects is the client's; who else it names is its own word
         timeout_graceful_shutdown=max(1, round(grace_s + slack_s)),
         timeout_keep_alive=75,
         backlog=2048,

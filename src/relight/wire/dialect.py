@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -88,13 +90,14 @@ class Tap:
     Only events that can carry them are decoded. With `keep_text` every event is, and the words are collected.
     """
 
-    __slots__ = ("_body", "_dialect", "_events", "_keep_text", "_size", "_words", "first_event_seen", "usage")
+    __slots__ = ("_body", "_dialect", "_events", "_keep_text", "_marks", "_size", "_words", "first_event_seen", "usage")
 
     _MAX_BODY = 4 << 20
 
     def __init__(self, dialect: Dialect, *, stream: bool, keep_text: bool = False) -> None:
         self._dialect = dialect
         self._events = sse.Events() if stream else None
+        self._marks = _pattern(dialect.interesting)
         self._keep_text = keep_text
         self._body: list[bytes] = []
         self._size = 0
@@ -136,7 +139,7 @@ class Tap:
             self._body = []
 
     def _is_interesting(self, data: bytes) -> bool:
-        return any(mark in data for mark in self._dialect.interesting)
+        return self._marks.search(data) is not None
 
     def _read(self, payload: bytes) -> None:
         try:
@@ -148,6 +151,11 @@ class Tap:
         self._dialect.read(value, self.usage)
         if self._keep_text:
             self._words.append(self._dialect.text(value))
+
+
+@lru_cache
+def _pattern(marks: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    return re.compile(b"|".join(map(re.escape, marks)))
 
 
 def envelope(error: RelightError) -> dict[str, Any]:
