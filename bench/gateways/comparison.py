@@ -1,6 +1,7 @@
 """`python -m bench gateways`: all gateways up at once, measured round by round, reported as a table, JSON and a chart.
 
 `BENCH_ROUNDS` (5) and `BENCH_SECONDS` (2, per scenario) make it longer or shorter; `BENCH_ROUNDS=1` alone is a trial.
+`BENCH_ONLY=own,nginx` leaves the others out.
 """
 
 from __future__ import annotations
@@ -100,7 +101,10 @@ def _wait(door: Door) -> None:
 def _open(stack: ExitStack, home: Path, shared: Place) -> tuple[list[Door], dict[str, str]]:
     """Start every gateway and wait for its first good answer."""
     doors, left_out = [], {}
+    wanted = os.environ.get("BENCH_ONLY", ",".join(GATEWAYS)).split(",")
     for name, gateway in GATEWAYS.items():
+        if name not in wanted:
+            continue
         folder = home / name
         folder.mkdir()
         trial = ExitStack()

@@ -99,16 +99,35 @@ def test_json_is_one_object_with_figures(site: StandIn, capsys: pytest.CaptureFi
     assert printed.err == ""
 
 
+@pytest.mark.parametrize("option", [[], ["--key", "rl-hidden"]])
 def test_key_is_sent_and_never_printed(
-    site: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    site: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: list[str]
 ) -> None:
-    monkeypatch.setenv("RELIGHT_API_KEY", "rl-hidden")
+    monkeypatch.setenv("RELIGHT_KEY", "rl-other" if option else "rl-hidden")
 
-    run(["chat", "--url", site.url, "refuse"])
+    run(["chat", "--url", site.url, *option, "refuse"])
 
     assert site.requests[-1][3]["authorization"] == "Bearer rl-hidden"
     printed = capsys.readouterr()
-    assert "rl-hidden" not in printed.out + printed.err
+    assert "rl-" not in printed.out + printed.err
+
+
+def test_no_key_is_sent_where_none_is_set(site: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RELIGHT_KEY", raising=False)
+
+    run(["chat", "--url", site.url, "Hello"])
+
+    assert "authorization" not in site.requests[-1][3]
+
+
+@pytest.mark.parametrize("key", ["rl-hidden\n", "rl-hidden more", "rl-hiddé"])
+def test_key_that_can_be_none_is_refused_without_being_shown(site: StandIn, capsys: pytest.CaptureFixture[str], key: str) -> None:
+    assert run(["chat", "--url", site.url, "--key", key, "Hello"]) == ExitCode.USAGE
+
+    assert site.requests == []
+    told = capsys.readouterr().err
+    assert "has characters that no key has" in told
+    assert "rl-" not in told
 
 
 def test_waking_is_told_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

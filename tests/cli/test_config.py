@@ -73,6 +73,33 @@ def test_check_of_two_models_without_a_default_says_that_requests_must_name_one(
     assert "models: demo, other; requests have to name one" in capsys.readouterr().out
 
 
+def test_check_takes_models_that_others_keep(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(
+        """
+        [models.lib]
+        engine = "ollama"
+        source = "ollama:hub.example/user/tiny:1b"
+        [models.hub]
+        engine = "vllm"
+        source = "hf:acme/tiny"
+        [models.cloud]
+        url = "https://api.example.org/v1"
+        api_key = { secret = "A_KEY_THAT_IS_NOT_SET" }
+        [models.best]
+        fallback = ["lib", "cloud"]
+        """,
+        encoding="utf-8",
+    )
+    assert run(["config", "check"]) == 0
+    assert "fine; models: lib, hub, cloud, best; requests have to name one" in capsys.readouterr().out
+
+
+def test_check_reads_the_reference_of_weights_that_are_kept_here(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text('[models.smol]\nsource = "hf:nobody"\n', encoding="utf-8")
+    assert run(["config", "check"]) == 3
+    assert "relight.toml: models.smol.source: should be hf:OWNER/REPO/FILE" in capsys.readouterr().err
+
+
 def test_check_prints_every_problem_and_exits_with_3(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(DEMO + 'idle_after = "10 mins"\n[server]\nprot = 1\n', encoding="utf-8")
     assert run(["config", "check"]) == 3

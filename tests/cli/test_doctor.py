@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -18,7 +20,6 @@ from relight.cli.checks import Check, Result, cpu_check, folder_check, port_chec
 from relight.cli.inspection import engine_check, total_check
 from relight.cli.main import run
 from relight.config.schema import Config, EngineKind, Model
-from relight.engines.memory import Memory
 from tests.weights.files import gguf
 
 EXAMPLE = Path(__file__).parents[2] / "examples/portfolio/relight.toml"
@@ -59,6 +60,7 @@ def test_right_configuration_passes_every_check(doctor: Doctor, tmp_path: Path) 
         "configuration",
         "cpu",
         "port",
+        "keys",
         "weights folder",
         "engine",
         "smol: weights",
@@ -152,8 +154,200 @@ def test_several_models_are_also_added_up(doctor: Doctor, tmp_path: Path) -> Non
 
 
 def test_models_that_fit_one_by_one_only_are_a_warning() -> None:
-    check = total_check({"a": 3 * 2**30, "b": 2 * 2**30}, Memory(4 * 2**30, 4 * 2**30))
+    check = total_check({"a": 3 * 2**30, "b": 2 * 2**30}, 4 * 2**30)
     assert (check.result, check.seen) == (Result.WARN, "about 5GiB when 2 models are awake, of 4GiB")
+    assert "an idle one goes to sleep to make room" in (check.advice or "")
+
+
+def test_model_larger_than_what_all_may_take_fails(doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELIGHT_SERVER__MEMORY", "1KiB")
+    code, checks = doctor(local(tmp_path))
+    assert (code, checks["smol: memory"].result) == (1, Result.FAIL)
+    assert checks["smol: memory"].seen.endswith("available of 1KiB")
+
+
+# --- models that others keep ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder on the PATH, and the first where Python looks for packages."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+OLLAMA = '[models.lib]\nengine = "ollama"\nsource = "ollama:tiny:1b"\n'
+VLLM = '[models.hub]\nengine = "vllm"\n'
+
+
+def test_ollama_on_the_path_tells_its_version_and_keeps_its_models(doctor: Doctor, programs: Path) -> None:
+    warning = "Warning: could not connect to a running Ollama instance"
+    program(programs, "ollama", f"echo '{warning}'; echo 'Warning: client version is 0.40.12'")
+    code, checks = doctor(OLLAMA)
+    assert code == 0
+    assert checks["engine"].seen == f"ollama from {programs}/ollama, 0.40.12"
+    assert checks["lib: weights"].seen == "ollama:tiny:1b: ollama fetches and keeps its models itself, at the first wake"
+    assert not {"lib: context", "lib: memory", "lib: settings"} & set(checks)
+
+
+@pytest.mark.parametrize(("text", "engine"), [(OLLAMA, "ollama"), (VLLM + 'source = "hf:acme/tiny"', "vllm")])
+def test_engine_that_is_not_on_the_path_fails(doctor: Doctor, programs: Path, text: str, engine: str) -> None:
+    code, checks = doctor(text)
+    assert code == 1
+    assert (checks["engine"].result, checks["engine"].seen) == (Result.FAIL, f"{engine}: not on the PATH")
+    assert f"put {engine} on the PATH" in (checks["engine"].advice or "")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ('task = "rerank"', "ollama does not rank"),
+        ('args = ["--verbose"]', "models.lib.args: should be settings like"),
+        ('args = ["OLLAMA_HOST=0.0.0.0"]', "models.lib.args: OLLAMA_HOST is set by Relight"),
+    ],
+)
+def test_what_the_engine_would_refuse_at_its_start_fails(doctor: Doctor, programs: Path, setting: str, words: str) -> None:
+    program(programs, "ollama", "echo 'ollama version is 0.40.12'")
+    code, checks = doctor(OLLAMA + setting)
+    assert code == 1
+    assert words in checks["lib: settings"].seen
+
+
+def test_file_that_ollama_is_to_import_is_looked_at_as_any_other(doctor: Doctor, programs: Path, tmp_path: Path) -> None:
+    program(programs, "ollama", "echo 'ollama version is 0.40.12'")
+    code, checks = doctor(local(tmp_path, engine="ollama"))
+    assert code == 0
+    assert "llama, 0M parameters" in checks["smol: weights"].seen
+
+
+def test_folder_of_weights_for_vllm_has_to_be_there(doctor: Doctor, programs: Path, tmp_path: Path) -> None:
+    program(programs, "vllm", "echo 'INFO 11-22 10:00:00 importing.py: Triton is here'; echo 0.31.2")
+    code, checks = doctor(VLLM + 'source = "file:tiny"')
+    assert code == 1
+    assert checks["engine"].seen == f"vllm from {programs}/vllm, 0.31.2"
+    assert checks["hub: weights"].seen == f"there is no folder {tmp_path}/tiny"
+    (tmp_path / "tiny").mkdir()
+    code, checks = doctor(VLLM + 'source = "file:tiny"')
+    assert (code, checks["hub: weights"].result) == (0, Result.PASS)
+    assert "vllm reads the folder of weights where it is" in checks["hub: weights"].seen
+
+
+def test_list_says_who_answers_and_needs_no_engine(doctor: Doctor) -> None:
+    code, checks = doctor('[models.cloud]\nurl = "https://api.example.org/v1"\n[models.best]\nfallback = ["cloud"]')
+    assert code == 0
+    assert checks["best: list"].seen == "cloud"
+    assert "engine" not in checks
+
+
+# --- providers --------------------------------------------------------------------------------------------------------
+
+
+def cloud(url: str, key: str = "") -> str:
+    return f'[models.cloud]\nurl = "{url}"\nname = "big"\n' + (f'api_key = {{ secret = "{key}" }}\n' if key else "")
+
+
+def test_provider_whose_key_is_there_passes_without_being_asked(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUD_KEY", "sk-hidden")
+    code, checks = doctor(cloud("https://cloud.invalid/v1?v=hidden", "CLOUD_KEY"))
+    assert code == 0
+    assert checks["cloud: provider"].seen == "big at https://cloud.invalid/v1, with the key CLOUD_KEY"
+
+
+def test_provider_whose_key_is_nowhere_fails_and_is_not_asked(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLOUD_KEY", raising=False)
+    code, checks = doctor(cloud("https://cloud.invalid/v1", "CLOUD_KEY"), "--start")
+    assert code == 1
+    assert "no secret called CLOUD_KEY" in checks["cloud: provider"].seen
+    assert "cloud: start" not in checks
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "result", "words"),
+    [
+        (200, {"data": [{"id": "small"}, {"id": "big"}]}, Result.PASS, "it has big"),
+        (200, {"data": [{"id": "models/big"}]}, Result.PASS, "it has big"),
+        (200, {"data": [{"id": "small"}]}, Result.WARN, "it lists no big"),
+        (200, ["big"], Result.WARN, "no list of models in the OpenAI dialect"),
+        (401, {}, Result.FAIL, "refuses the key (status 401)"),
+        (404, {}, Result.WARN, "no list of models (status 404)"),
+    ],
+)
+def test_start_asks_a_provider_for_its_models(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, *, status: int, body: object, result: Result, words: str
+) -> None:
+    monkeypatch.setenv("CLOUD_KEY", "sk-hidden")
+    with ServerOf(json.dumps(body).encode(), status) as provider:
+        code, checks = doctor(cloud(f"http://127.0.0.1:{provider.port}/api/v1?v=2", "CLOUD_KEY"), "--start")
+    check = checks["cloud: start"]
+    assert (check.result, code) == (result, int(result is Result.FAIL))
+    assert words in check.seen
+    assert provider.seen == [("/api/v1/models?v=2", "Bearer sk-hidden")]
+    assert "sk-hidden" not in str(checks)
+
+
+def test_provider_that_asks_for_a_key_where_none_is_configured_says_which_line_is_missing(doctor: Doctor) -> None:
+    with ServerOf(b"{}", 401) as provider:
+        code, checks = doctor(cloud(f"http://127.0.0.1:{provider.port}/v1"), "--start")
+    assert code == 1
+    assert checks["cloud: start"].advice == 'set models.cloud.api_key = { secret = "NAME" }'
+
+
+def test_provider_that_nobody_reaches_fails(doctor: Doctor) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    code, checks = doctor(cloud(f"http://127.0.0.1:{port}/v1"), "--start")
+    assert code == 1
+    assert f"127.0.0.1:{port} cannot be reached: [Errno" in checks["cloud: start"].seen
+
+
+# --- keys and limits --------------------------------------------------------------------------------------------------
+
+
+KEYED = '[models.demo]\nengine = "scripted"\n[auth]\nkeys = { secret = "SOME_KEYS" }\n'
+
+
+@pytest.mark.parametrize(
+    ("value", "result", "words"),
+    [
+        (f"laptop:{'0' * 64},phone:{'1' * 64}", Result.PASS, "asked for; known: laptop, phone"),
+        ("", Result.FAIL, "no secret called SOME_KEYS"),
+        ("rl_hidden", Result.FAIL, "SOME_KEYS: entry 1 is a key itself"),
+        (",", Result.FAIL, "there is none"),
+    ],
+)
+def test_keys_are_named_but_not_shown(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, value: str, result: Result, words: str
+) -> None:
+    monkeypatch.setenv("SOME_KEYS", value)
+    code, checks = doctor(KEYED)
+    assert (checks["keys"].result, code) == (result, int(result is Result.FAIL))
+    assert words in checks["keys"].seen
+    assert "rl_hidden" not in str(checks)
+    assert "0000" not in str(checks)
+
+
+def test_service_that_anybody_may_use_is_a_warning(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELIGHT_SERVER__PUBLIC", "true")
+    code, checks = doctor('[models.demo]\nengine = "scripted"')
+    assert (checks["keys"].result, code) == (Result.WARN, 0)
+
+
+def test_redis_that_does_not_answer_fails_without_its_password(doctor: Doctor) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    store = f'[limits]\nrequests_per_minute = 1\nstore = "redis://:hidden@127.0.0.1:{port}/0"'
+    code, checks = doctor(f'[models.demo]\nengine = "scripted"\n{store}')
+    assert (checks["limits"].result, code) == (Result.FAIL, 1)
+    assert "does not answer (ConnectionError)" in checks["limits"].seen
+    assert "hidden" not in str(checks)
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------
@@ -220,29 +414,18 @@ def test_folder_that_is_not_there_yet_is_not_made(tmp_path: Path) -> None:
 # --- engines ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only folder on the PATH, and the first where Python looks for packages."""
-    folder = tmp_path / "programs"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.syspath_prepend(str(folder))
-    return folder
-
-
-def server_script(folder: Path, text: str) -> None:
-    (folder / "llama-server").write_text(f"#!/bin/sh\n{text}\n")
-    (folder / "llama-server").chmod(0o755)
-
-
 def test_llama_server_on_the_path_is_asked_for_its_version(programs: Path) -> None:
-    server_script(programs, "echo 'version: 9999 (abcdef)' >&2")
+    program(programs, "llama-server", "echo 'version: 9999 (abcdef)' >&2")
     check = engine_check(EngineKind.LLAMA_CPP)
     assert check == Check(Result.PASS, "engine", f"llama.cpp from {programs}/llama-server, 9999 (abcdef)")
 
 
 def test_llama_server_that_does_not_run_fails_with_its_last_words(programs: Path) -> None:
-    server_script(programs, "echo 'llama-server: error while loading libfoo.so.3: cannot open shared object file' >&2; exit 127")
+    program(
+        programs,
+        "llama-server",
+        "echo 'llama-server: error while loading libfoo.so.3: cannot open shared object file' >&2; exit 127",
+    )
     check = engine_check(EngineKind.LLAMA_CPP)
     assert check.result is Result.FAIL
     assert check.advice == "install the system package that holds libfoo.so.3"
@@ -276,6 +459,30 @@ def test_start_of_a_scripted_engine_is_timed(doctor: Doctor) -> None:
     assert checks["engine"].seen == "scripted, part of Relight"
     assert "first token after" in checks["demo: start"].seen
     assert "MiB resident" in checks["demo: start"].seen or not os.path.exists("/proc/self/statm")  # noqa: PTH110
+
+
+@pytest.mark.parametrize(
+    ("task", "words"), [("embed", r"a vector of \d+ numbers after \d"), ("rerank", r"a ranking of 2 texts after \d")]
+)
+def test_start_of_a_model_that_does_not_chat_asks_it_for_what_it_does(doctor: Doctor, task: str, words: str) -> None:
+    code, checks = doctor(f'[models.demo]\nengine = "scripted"\ntask = "{task}"', "--start")
+    assert code == 0
+    assert re.search(words, checks["demo: start"].seen)
+
+
+@pytest.mark.real
+def test_start_of_ollama_has_it_fetch_its_model_first(doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "store").mkdir()
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "store"))
+    stand_in = Path(__file__).parents[1] / "engines/stand_in_ollama.py"
+    (tmp_path / "ollama").write_text(f"#!{sys.executable}\n{stand_in.read_text()}")
+    (tmp_path / "ollama").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    _, checks = doctor(OLLAMA, "--start")
+    # The stand-in keeps models and has no words.
+    assert "engine answered without a single word" in checks["lib: start"].seen
+    notes = [json.loads(line) for line in (tmp_path / "store/notes.jsonl").read_text().splitlines()]
+    assert next(note["post"] for note in notes if "post" in note) == "/api/pull"
 
 
 def test_start_of_an_engine_that_crashes_fails_with_its_last_words(doctor: Doctor) -> None:
@@ -317,12 +524,16 @@ def test_start_of_the_example_answers_with_real_words(
 
 
 class ServerOf:
-    """A web server that answers every GET with one body."""
+    """A web server that answers every GET with one body, and notes path and key in `seen`."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, status: int = 200) -> None:
+        self.seen: list[tuple[str, str | None]] = []
+        seen = self.seen
+
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.send_response(200)
+                seen.append((self.path, self.headers.get("authorization")))
+                self.send_response(status)
                 self.end_headers()
                 self.wfile.write(body)
 

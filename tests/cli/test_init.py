@@ -6,6 +6,7 @@ import pytest
 
 from relight.cli.init import service_name
 from relight.cli.main import run
+from relight.config.keys import KEYS_VARIABLE
 from relight.config.load import load
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "portfolio" / "relight.toml"
@@ -25,6 +26,13 @@ def test_init_writes_a_file_that_loads_and_serves_the_same_model_as_the_example(
     assert config.service.name == "my-portfolio"
     assert config.models == load(EXAMPLE, environ={}).config.models
     assert config.default_model() == "smol"
+
+
+def test_init_shows_the_lines_that_turn_keys_on(folder: Path) -> None:
+    assert run(["init"]) == 0
+    text = (folder / "relight.toml").read_text(encoding="utf-8")
+    (folder / "relight.toml").write_text(text.replace("#[auth]", "[auth]").replace("#keys", "keys"), encoding="utf-8")
+    assert load(folder / "relight.toml", environ={}).config.auth.keys.secret == KEYS_VARIABLE
 
 
 def test_init_says_what_to_do_next(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,7 +101,7 @@ def test_list_shows_every_state(config: str, tmp_path: Path, capsys: pytest.Capt
     capsys.readouterr()
     assert run(["models", "list", "--json", "-c", config]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert {name: row["state"] for name, row in rows.items()} == {"smol": "downloaded", "other": "missing", "demo": "no weights"}
+    assert {name: row["state"] for name, row in rows.items()} == {"smol": "downloaded", "other": "missing", "demo": None}
     assert (rows["smol"]["size"], rows["smol"]["sha256"]) == (len(CONTENT), sha256(CONTENT))
 
     Path(rows["smol"]["path"]).rename(Path(rows["smol"]["path"] + ".part"))
@@ -109,6 +109,64 @@ def test_list_shows_every_state(config: str, tmp_path: Path, capsys: pytest.Capt
     table = capsys.readouterr().out
     assert "partial" in table
     assert sha256(CONTENT)[:12] in table
+
+
+MIXED = """
+[models.lib]
+engine = "ollama"
+source = "ollama:tiny:1b"
+[models.hub]
+engine = "vllm"
+source = "hf:acme/tiny"
+[models.cloud]
+url = "https://api.example.org/v1/?secret=x"
+name = "big"
+[models.best]
+fallback = ["lib", "cloud"]
+"""
+
+
+def test_list_shows_what_answers_where_weights_are_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "relight.toml"
+    path.write_text(MIXED)
+    assert run(["models", "list", "--json", "-c", str(path)]) == 0
+    rows = [(row["name"], row["kind"], row["place"], row["state"]) for row in json.loads(capsys.readouterr().out)]
+    assert rows == [
+        ("lib", "ollama", "ollama:tiny:1b", None),
+        ("hub", "vllm", "hf:acme/tiny", None),
+        ("cloud", "provider", "https://api.example.org/v1", None),
+        ("best", "list", "lib, cloud", None),
+    ]
+    assert run(["models", "list", "-c", str(path)]) == 0
+    table = capsys.readouterr().out
+    assert next(line for line in table.splitlines() if "cloud " in line).split() == [
+        *("cloud", "provider", "https://api.example.org/v1"),
+        *("–", "–", "–", "–"),
+    ]
+
+
+@pytest.mark.parametrize("command", ["pull", "verify"])
+def test_command_about_weights_skips_what_is_not_ours_and_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    path = tmp_path / "relight.toml"
+    path.write_text(MIXED)
+    assert run(["models", command, "--json", "-c", str(path)]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == []
+    assert printed.err.splitlines() == [
+        "lib: ollama fetches and keeps its models itself, at the first wake",
+        "hub: vllm fetches and keeps its models itself, at the first wake",
+        "cloud: served by api.example.org, so there is nothing to download",
+        "best: a list of other models: lib, cloud",
+    ]
+
+
+def test_pull_for_ollama_of_a_file_downloads_it(tmp_path: Path, server: FileServer, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "relight.toml"
+    path.write_text(f'[models.lib]\nengine = "ollama"\nsource = "{server.url}/m.gguf"\n[weights]\ndir = "{tmp_path}/w"')
+    assert run(["models", "pull", "-c", str(path)]) == 0
+    assert "lib: downloaded" in capsys.readouterr().err
 
 
 def test_verify_fails_with_one_when_a_byte_changed(config: str, capsys: pytest.CaptureFixture[str]) -> None:

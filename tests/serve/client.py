@@ -234,7 +234,7 @@ class Door:
         """The engine's process."""
         engine: Any = self.app.front.models["toy"].runner._engine
         assert engine is not None
-        return engine
+        return getattr(engine, "started", engine)
 
     async def direct(self, script: str, *, stream: bool = True, path: str = CHAT) -> bytes:
         """What the engine itself answers, past the front door."""

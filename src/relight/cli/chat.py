@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import sys
 import threading
@@ -11,15 +10,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import Any, Final, TextIO
 
 import click
 
 from relight.cli.output import print_json, print_table
+from relight.cli.talk import KEY_VARIABLE, Answer, Client
 from relight.errors import RelightError, UsageError
-
-if TYPE_CHECKING:
-    from relight.cli.talk import Answer, Client
+from relight.values import Secret
 
 HELP: Final = """\
 /new           start a new conversation
@@ -34,18 +32,15 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 @click.argument("message", nargs=-1)
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Address of a running server.")
 @click.option("--model", help="Model to talk to; left out: the server's default.")
-@click.option(
-    "--key", envvar=KEY_VARIABLE, show_envvar=True, help="Key that the server asks for; others may see it here, so set the variable."
-)
+@click.option("--key", envvar=KEY_VARIABLE, help="Key, where the server asks for one; better in the variable RELIGHT_KEY.")
 @click.option("--system", help="Instruction that the whole conversation stands under.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: reply, model, usage, timings.")
-def chat(message: tuple[str, ...], url: str, model: str | None, system: str | None, *, as_json: bool) -> None:
-    """Talk to a model: one MESSAGE (or standard input) and its answer, or, with neither, a conversation.
-
-    The environment variable RELIGHT_API_KEY, if set, is sent as the key.
-    """
+def chat(  # noqa: PLR0913 - one parameter an option
+    message: tuple[str, ...], url: str, key: str | None, model: str | None, system: str | None, *, as_json: bool
+) -> None:
+    """Talk to a model: one MESSAGE (or standard input) and its answer, or, with neither, a conversation."""
     text = " ".join(message) or piped(sys.stdin)
-    talk = Conversation(_client(url), model=model, system=system)
+    talk = Conversation(Client(url, Secret(KEY_VARIABLE, key) if key else None), model=model, system=system)
     if text is not None:
         talk.once(text, as_json=as_json)
         return
@@ -139,7 +134,7 @@ class Conversation:
 
     def once(self, text: str, *, as_json: bool) -> None:
         """Print the answer to `text`: streamed, or as one JSON object."""
-        answer = _blank()
+        answer = Answer()
         if as_json:
             self.client.ask(self._messages(text), model=self.model, listener=Quiet(), answer=answer)
             print_json(_summary(answer))
@@ -186,7 +181,7 @@ class Conversation:
             return False
 
     def _answer(self, text: str) -> bool:
-        answer, screen, stopped = _blank(), Screen(sys.stdout, sys.stderr), False
+        answer, screen, stopped = Answer(), Screen(sys.stdout, sys.stderr), False
         try:
             self.client.ask(self._messages(text), model=self.model, listener=screen, answer=answer)
         except KeyboardInterrupt:
@@ -209,7 +204,7 @@ class Conversation:
             self._choose(argument.strip())
             click.echo(f"Talking to {self.model}.", err=True)
         elif command == "/model":
-            rows = [(each["id"], each.get("relight", {}).get("state", "")) for each in self.client.models()]
+            rows = [(each["id"], _state(each.get("relight", {}))) for each in self.client.models()]
             print_table(("model", "state"), [("> " * (name == self.model) + name, state) for name, state in rows])
         elif command == "/help":
             click.echo(HELP, err=True)
@@ -232,18 +227,9 @@ class Conversation:
         return [*system, *self.turns, {"role": "user", "content": text}]
 
 
-def _client(url: str) -> Client:
-    from relight.cli.talk import Client
-    from relight.values import Secret
-
-    key = os.environ.get("RELIGHT_API_KEY")
-    return Client(url, Secret("RELIGHT_API_KEY", key) if key else None)
-
-
-def _blank() -> Answer:
-    from relight.cli.talk import Answer
-
-    return Answer()
+def _state(facts: dict[str, Any]) -> str:
+    """The state of a model that is run there; of another, who answers for it."""
+    return str(facts.get("state") or " else ".join(facts.get("fallback", ())) or facts.get("backend") or "")
 
 
 def _line_reader() -> Callable[[str], str]:

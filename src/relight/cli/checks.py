@@ -122,7 +122,11 @@ def keys_check(loaded: Loaded) -> Check:
         keys = None if secret is None else [key.name for key in Keys.parse(secret.reveal(), where=secret.name)]
     except ConfigError as error:
         return Check(Result.FAIL, "keys", error.message, "make one: relight keys create NAME")
-    if keys is not None:
+    if keys is not None and not keys:
+        return Check(
+            Result.FAIL, "keys", "asked for, and there is none, so nobody is let in", "make one: relight keys create NAME"
+        )
+    if keys:
         return Check(Result.PASS, "keys", f"asked for; known: {', '.join(keys)}")
     if config.server.public:
         seen = "none, and server.public is set: anyone who reaches the port may use the models"

@@ -27,6 +27,10 @@ sha256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 context = 8192                    # tokens each request may use, prompt and answer together
 parallel = 2                      # requests answered at the same time
 idle_after = "5m"                 # quiet time until the model goes to sleep and frees its memory
+
+# Keys, for other machines and people: make one with `relight keys create NAME`, and uncomment these two lines.
+#[auth]
+#keys = {{ secret = "RELIGHT_KEYS" }}
 """
 
 

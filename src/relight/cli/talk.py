@@ -69,7 +69,7 @@ class Client:
             raise UsageError(f"--url: should be an address like http://127.0.0.1:8080, got {url!r}")
         if key is not None and not re.fullmatch(r"[!-~]+", key.reveal()):
             # Said here: the HTTP library would show it.
-            raise UsageError(f"{key.name}: should be a key, has characters that no key has", hint="copy it again")
+            raise UsageError(f"--key, {KEY_VARIABLE}: has characters that no key has", hint="copy the key again")
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
         self._key = key
 
@@ -122,7 +122,7 @@ class Client:
             connection.request(method, parts.path + path, None if body is None else msgspec.json.encode(body), headers)
             with connection.getresponse() as response:
                 if response.status == 401:
-                    raise self._unauthorized(response)
+                    raise self._unauthorized()
                 if response.status >= 400:
                     raise _refusal(response)
                 yield response
@@ -133,13 +133,11 @@ class Client:
         finally:
             connection.close()
 
-    def _unauthorized(self, response: HTTPResponse) -> UsageError:
-        what = "asks for a key" if self._key is None else f"does not know the key in {self._key.name}"
-        told = _refusal(response)
-        if told.source is not Source.RELIGHT:  # a provider behind the server, whose key is the server's affair
-            return UsageError(f"{self.url}: {told.message}", hint=told.hint)
-        hint = f"set {KEY_VARIABLE} to one; where the server runs: relight keys create NAME"
-        return UsageError(f"{self.url}: {what}", hint=hint)
+    def _unauthorized(self) -> UsageError:
+        what = "asks for a key" if self._key is None else "does not know this key"
+        return UsageError(
+            f"{self.url}: {what}", hint=f"set {KEY_VARIABLE} to one; where the server runs: relight keys create NAME"
+        )
 
     def _connect(self, connect: Callable[[], None]) -> None:
         try:

@@ -10,7 +10,7 @@ from typing import Final
 from relight.config.schema import Task
 from relight.engines.base import Capabilities, Command, Loading, Probe, Spec
 from relight.engines.health import ask_status
-from relight.engines.ollama_model import Preparation
+from relight.engines.ollama_model import Digests, Preparation
 from relight.errors import EngineFailed
 
 _HOST: Final = "127.0.0.1"
@@ -35,6 +35,7 @@ class Ollama:
 
     def __init__(self, task: Task = Task.CHAT) -> None:
         self.capabilities = _CAPABILITIES[task]
+        self._digests = Digests()
         self._preparation: Preparation | None = None
 
     def command(self, spec: Spec) -> Command:
@@ -50,7 +51,7 @@ class Ollama:
         if spec.weights is None and not spec.source.startswith("ollama:"):
             raise EngineFailed(f'model "{spec.model}": ollama needs a model', hint='set source = "ollama:NAME:TAG"')
         address = (_HOST, _free_port())
-        self._preparation = Preparation(spec, address)
+        self._preparation = Preparation(spec, address, self._digests)
         return Command((binary, "serve"), env=_environment(spec, address[1]), has_children=True, address=address)
 
     async def probe(self, spec: Spec) -> Probe:

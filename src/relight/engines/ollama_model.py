@@ -50,11 +50,27 @@ class _Shown(msgspec.Struct, frozen=True):
     modelfile: str = ""
 
 
+class Digests:
+    """SHA-256 of files, each read once as long as it stays the same: gigabytes take seconds, and every wake asks."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Path, int, int], str] = {}
+
+    async def of(self, file: Path) -> str:
+        """In hexadecimal digits; raises `OSError`."""
+        found = await asyncio.to_thread(file.stat)
+        key = (file, found.st_size, found.st_mtime_ns)
+        if key not in self._known:
+            self._known = {key: await asyncio.to_thread(_sha256, file)}
+        return self._known[key]
+
+
 class Preparation:
     """The way from an Ollama that answers to a model that answers. `look` as often as you like, until it is over."""
 
-    def __init__(self, spec: Spec, address: Port) -> None:
+    def __init__(self, spec: Spec, address: Port, digests: Digests) -> None:
         self.address = address
+        self._digests = digests
         self._spec = spec
         self._progress: float | None = None
         self._task: asyncio.Task[Probe] | None = None
@@ -87,12 +103,12 @@ class Preparation:
     # --- steps
 
     async def _from_library(self, wanted: str) -> None:
-        if wanted not in await self._digests():
+        if wanted not in await self._models():
             await self._pull(wanted)
-        ours, digests = _full_name(self._spec.model), await self._digests()
-        if ours in digests and digests[ours] != digests.get(wanted):
+        ours, models = _full_name(self._spec.model), await self._models()
+        if ours in models and models[ours] != models.get(wanted):
             raise self._taken()
-        if ours not in digests:
+        if ours not in models:
             await self._post("/api/copy", {"source": wanted, "destination": ours})
 
     async def _pull(self, wanted: str) -> None:
@@ -104,9 +120,9 @@ class Preparation:
         self._progress = None
 
     async def _from_file(self, file: Path) -> None:
-        digest = f"sha256:{await asyncio.to_thread(_sha256, file)}"
+        digest = f"sha256:{await self._digests.of(file)}"
         ours = _full_name(self._spec.model)
-        if ours in await self._digests():
+        if ours in await self._models():
             shown = msgspec.json.decode(await self._post("/api/show", {"model": ours}), type=_Shown)
             # It names the file as sha256-… in its modelfile.
             if digest.replace(":", "-") not in shown.modelfile:
@@ -133,7 +149,7 @@ class Preparation:
 
     # --- asking
 
-    async def _digests(self) -> dict[str, str]:
+    async def _models(self) -> dict[str, str]:
         asked = await exchange(self.address, "GET", "/api/tags")
         tags = msgspec.json.decode(await _read(asked), type=_Tags)
         return {entry.name: entry.digest for entry in tags.models or []}

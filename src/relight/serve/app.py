@@ -58,6 +58,12 @@ class App:
         waits = f"; {running} running get up to {grace} more (Ctrl-C again ends them now)" if running else ""
         self.front.sink.note("INFO", f"stopping{waits}")
 
+    async def prepare(self) -> None:
+        """Load what the first request would have to wait for. Call it once the server listens; nothing fails without it."""
+        await asyncio.to_thread(self.front.limiter.prepare)
+        for provided in self.front.providers.values():
+            await provided.provider.prepare()
+
     async def stop(self) -> None:
         """Stop every engine: running answers get the grace, then end with an error. Returns when no process is left."""
         self.front.is_stopping = True
@@ -108,6 +114,7 @@ class App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                await self.prepare()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self.stop()

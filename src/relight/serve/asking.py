@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -26,6 +27,7 @@ _TRIES: Final = 5
 _TRY_AGAIN_S: Final = 0.2
 _NO_SLOT: Final = frozenset({"/v1/messages/count_tokens"})
 _CHAT: Final = Chat()
+_TOO_LARGE: Final = re.compile(r"input \((\d+) tokens\) is too large to process")
 _HEADERS: Final = [(b"content-type", JSON)]
 
 
@@ -68,6 +70,7 @@ class Asking:
         if prepared.sleeps is not None:
             await self._move(served, prepared, is_asleep=prepared.sleeps)
             return
+        self.front.used(served.name)
         wanted = None if prepared.path in _NO_SLOT else claim
         for more_tries in reversed(range(_TRIES)):
             with served.runner.ask(wanted) as ticket:
@@ -133,7 +136,7 @@ class Asking:
             raise _Unread(error.message) if isinstance(error.__cause__, OSError) else error from error.__cause__
         try:
             if answer.status >= 400:
-                raise _engine_error(answer.status, await answer.read())
+                raise _engine_error(answer.status, await answer.read(), served.context)
             again = await self._pass_on(answer, prepared)
         finally:
             answer.close()
@@ -188,7 +191,9 @@ class Asking:
         if provided is not None:
             it.cost_usd = provided.cost(it)
         if usage.error:
-            it.fail(EngineFailed(f"engine: {usage.error}") if provided is None else ProviderUnavailable(f"provider: {usage.error}"))
+            it.fail(
+                EngineFailed(f"engine: {usage.error}") if provided is None else ProviderUnavailable(f"provider: {usage.error}")
+            )
         if self.front.keeps_content:
             self.front.keep_content(it, reply=tap.text)
 
@@ -207,7 +212,7 @@ def _pin(body: bytes, slot: int) -> bytes:
     return b'{"id_slot":%d,%b' % (slot, text[1:]) if text[1:].lstrip()[:1] == b'"' else body
 
 
-def _engine_error(status: int, body: bytes) -> RelightError:
+def _engine_error(status: int, body: bytes, context: int) -> RelightError:
     """An engine's error response as one of ours. llama.cpp says an overflow with both numbers."""
     try:
         error: Any = msgspec.json.decode(body)["error"]
@@ -218,6 +223,8 @@ def _engine_error(status: int, body: bytes) -> RelightError:
         return ContextOverflow(
             f"prompt: {message}", prompt_tokens=error.get("n_prompt_tokens"), context_tokens=error.get("n_ctx")
         )
+    if (too_large := _TOO_LARGE.search(message)) is not None:  # what llama.cpp says, with a 500, of a text to embed
+        return ContextOverflow(f"input: {message}", prompt_tokens=int(too_large[1]), context_tokens=context)
     if status < 500:
         return EngineRejected(f"engine: {message}")
     return EngineFailed(f"engine: {message}")

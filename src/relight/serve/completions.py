@@ -23,9 +23,7 @@ from relight.wire.dialect import Dialect
 from relight.wire.mending import Fields, fields
 from relight.wire.translation import About, Translation
 
-_NEVER_STREAM: Final = frozenset(
-    {"/v1/messages/count_tokens", "/v1/embeddings", "/v1/rerank", "/api/embed", "/api/embeddings"}
-)
+_NEVER_STREAM: Final = frozenset({"/v1/messages/count_tokens", "/v1/embeddings", "/v1/rerank", "/api/embed", "/api/embeddings"})
 _LAST_WORD_S: Final = 0.3
 # Another backend may well answer what this one could not: it is down, full, slow, or smaller.
 _NEXT_MAY_ANSWER: Final = frozenset(

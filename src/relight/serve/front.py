@@ -104,6 +104,8 @@ class Front:
     limiter: Limiter
     describe: Callable[[str], Description]
     """What is known of a model's weights."""
+    used: Callable[[str], None]
+    """Told of every request to a model of ours: what is used stays awake longer."""
     providers: Mapping[str, Provided] = field(default_factory=dict)
     connections: Connections = field(default_factory=Connections)
     metrics: Metrics = field(default_factory=Metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
@@ -15,6 +16,7 @@ from relight.wire.never_empty import NeverEmpty
 from relight.wire.translation import Filter, Json, Writer
 
 _DONE: Final = b"data: [DONE]\n\n"
+_EVENT_ENDS: Final = re.compile(rb"(?<=\n\n)|(?<=\n\r\n)")
 _CONTENT: Final = ("content", "reasoning_content", "tool_calls")
 
 
@@ -145,6 +147,37 @@ class Untouched:
             self._held.append(event)
             return b""
         return event
+
+
+class WithoutUsage:
+    """Passes a stream event by event as it is, but for the usage that its client had not asked for."""
+
+    is_empty = False
+
+    def __init__(self) -> None:
+        self._events = sse.Events()
+        self.has_content = False
+
+    def feed(self, data: bytes) -> bytes:
+        events = self._events.feed(data)
+        self.has_content = self.has_content or bool(events)
+        if b'"usage"' not in events:
+            return events
+        return b"".join(event for event in _EVENT_ENDS.split(events) if not _is_usage_alone(event))
+
+    def finish(self) -> bytes:
+        return self._events.rest()
+
+    def whole(self, body: bytes) -> bytes:
+        return body
+
+    def again(self) -> Passage:
+        raise RuntimeError("only an empty answer is asked for again")
+
+
+def _is_usage_alone(event: bytes) -> bool:
+    chunks = (_chunk(payload) for payload in sse.payloads(event))
+    return any(chunk is not None and chunk.get("usage") and not chunk.get("choices") for chunk in chunks)
 
 
 def _through(filters: tuple[Filter, ...], chunks: list[Json]) -> list[Json]:

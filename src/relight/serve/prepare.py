@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from relight.errors import InvalidRequest
-from relight.serve.pipe import Passage, Pipe, Untouched
+from relight.serve.pipe import Passage, Pipe, Untouched, WithoutUsage
 from relight.wire.forced import force
 from relight.wire.mending import AddedUsage, Fields, Needs, encode, mend
 from relight.wire.never_empty import NeverEmpty, retry_request
@@ -84,7 +84,7 @@ def prepare(question: Question, speech: Speech) -> Prepared:
     body = encode(fields) if done.changed else question.body
     passage: Passage | None = None
     if done.adds_usage:
-        passage = Pipe((AddedUsage(),), None)
+        passage = WithoutUsage()
     elif speech.has_grammar and question.path == CHAT:
         passage = Untouched(NeverEmpty())
     return Prepared(question.path, body, passage)

@@ -53,6 +53,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._asked_to_stop = asyncio.Event()
+        self._preparing: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._deadline = 0.0
 
@@ -83,6 +84,11 @@ class Server(uvicorn.Server):
         self._deadline = loop.time() + _LAST_WAIT_S
         for task in self.server_state.tasks:
             task.cancel()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's own; then, while it serves already, what the first request would have to wait for."""
+        await super().startup(sockets)
+        self._preparing = asyncio.get_running_loop().create_task(self._app.prepare())
 
     async def main_loop(self) -> None:
         """Wait for the end; uvicorn's own looks for it ten times a second."""

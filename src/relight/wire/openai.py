@@ -131,11 +131,12 @@ def _read_timings(timings: dict[str, Any], usage: Usage) -> None:
 
 
 def _message(error: RelightError) -> str:
-    # Agents recognise an overflow by this very sentence and shorten their history; any other wording they show raw.
+    # Agents recognise an overflow by this very sentence and shorten their history; any other wording they show raw. LangChain
+    # looks for the code in the text of an exception, in which OpenAI's client (3.x) shows the message alone.
     if isinstance(error, ContextOverflow) and error.prompt_tokens is not None:
         return (
             f"This model's maximum context length is {error.context_tokens} tokens. However, your messages resulted in "
-            f"{error.prompt_tokens} tokens. Please reduce the length of the messages."
+            f"{error.prompt_tokens} tokens. Please reduce the length of the messages. ({error.code})"
         )
     return error.message
 

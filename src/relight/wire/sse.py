@@ -58,6 +58,11 @@ class Events:
         self._tail = buffered[end:]
         return buffered[:end]
 
+    def rest(self) -> bytes:
+        """What is left of an event that never ended; it is let go."""
+        tail, self._tail = self._tail, b""
+        return tail
+
 
 def payloads(events: bytes) -> list[bytes]:
     """The `data:` payloads of whole events, in order."""

@@ -1,0 +1,235 @@
+"""The engines of one service: where they lie, how they are started, what they share. Knows no request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from relight.clock import Clock
+from relight.config.kinds import Kind, kind
+from relight.config.load import Loaded
+from relight.config.schema import Model
+from relight.engines.base import Engine
+from relight.engines.kinds import engine_for, folder_of_weights, spec_for
+from relight.engines.memory import machine_memory
+from relight.engines.process import start
+from relight.errors import EngineFailed, RelightError
+from relight.lifecycle.budget import Limit
+from relight.lifecycle.eta import WakeTimes
+from relight.lifecycle.keeper import Facts, Keeper
+from relight.lifecycle.machine import Limits, State
+from relight.lifecycle.runner import Launch, Runner, Started
+from relight.serve.front import Served
+from relight.telemetry.metrics import Metrics
+from relight.telemetry.sinks import Sink
+from relight.weights.description import Description, describe
+from relight.weights.fit import memory_needed
+from relight.weights.gguf import Header, read_header
+from relight.weights.wanted import keeps_weights, locate, require
+
+_PREFIX: Final = "relight-"
+_DOWNLOAD_LIMIT_S: Final = 24 * 3600.0
+# The rest is the front door's, and the system's.
+_SHARE_OF_MEMORY: Final = 0.9
+
+
+@lru_cache(maxsize=64)
+def _header(path: Path, modified: float) -> Header:
+    return read_header(path)
+
+
+def _sweep() -> None:
+    """Remove the folders of servers that were killed before they could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # somebody else's, but alive
+    return True
+
+
+async def _in_background(work: Callable[[], object]) -> None:
+    """Run blocking `work` in a thread that does not keep the process: one that stops does not wait for a download."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if not done.done():
+            done.set_result(None) if error is None else done.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as caught:
+            error = caught
+        with suppress(RuntimeError):  # nobody waits any more
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=run, name="download", daemon=True).start()
+    await done
+
+
+class House:
+    """What the engines of one service share. It is also the observer of their runners, and what the keeper knows of them."""
+
+    def __init__(self, loaded: Loaded, sink: Sink, clock: Clock) -> None:
+        self.sink, self.clock, self.metrics = sink, clock, Metrics()
+        self._loaded = loaded
+        self._weights_dir = loaded.folder / Path(loaded.config.weights.dir).expanduser()
+        self._times = WakeTimes(self._weights_dir / "wake-times.json")
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._runners: dict[str, Runner] = {}
+        self._keeper = self._make_keeper()
+
+    def tidy(self) -> None:
+        """Remove the folder of the engines' sockets; no engine may run any more."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _sockets(self) -> Path:
+        if self._folder is None or not Path(self._folder.name).is_dir():
+            # Private to this user, and short enough for a socket's path. Made anew when it is gone: a model may sleep for
+            # weeks, and systems clean their temporary folders.
+            self.tidy()
+            _sweep()
+            self._folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True)
+        return Path(self._folder.name)
+
+    def serve(self, name: str, model: Model) -> Served:
+        """One model behind the front door."""
+        limits = Limits(
+            slots=model.parallel,
+            queue_depth=model.queue_depth,
+            queue_timeout_s=model.queue_timeout,
+            wake_timeout_s=model.wake_timeout,
+            idle_after_s=model.idle_after,
+            drain_grace_s=self._loaded.config.server.grace,
+            start_limit_s=_DOWNLOAD_LIMIT_S if self._may_download(model) else max(600.0, 5 * model.wake_timeout),
+        )
+        engine = engine_for(model.engine, model.task)
+        runner = self._runners[name] = Runner(name, limits, self._launch(engine, name, model), self.clock, self)
+        return Served(
+            name,
+            runner,
+            engine.capabilities,
+            model.context,
+            engine.name,
+            max_tokens=model.max_tokens,
+            parallel=model.parallel,
+            bridge=model.bridge,
+        )
+
+    def describe(self, name: str) -> Description:
+        """What is known of a model's weights."""
+        model = self._loaded.config.models[name]
+        return describe(locate(name, model, self._loaded.folder, self._weights_dir) if keeps_weights(model) else None, model)
+
+    # --- Observer
+
+    def expect(self, model: str) -> float:
+        """See `Observer.expect`."""
+        section, weights = self._loaded.config.models[model], None
+        if keeps_weights(section):
+            with suppress(RelightError):
+                weights = locate(model, section, self._loaded.folder, self._weights_dir)
+        return self._times.expect(model, weights)
+
+    def woke(self, model: str, seconds: float) -> None:
+        """See `Observer.woke`."""
+        self._times.add(model, seconds)
+        self.metrics.woke(model, seconds)
+        self.sink.note("INFO", f"{model} is awake after {seconds:.2f} s")
+
+    def slept(self, model: str) -> None:
+        """See `Observer.slept`."""
+        self.sink.note("INFO", f"{model} is asleep; its memory is free")
+
+    def failed(self, model: str, failure: EngineFailed) -> None:
+        """See `Observer.failed`."""
+        self.metrics.engine_failed(model)
+        self.sink.note("ERROR", str(failure))
+
+    # --- the keeper's house
+
+    def facts(self, model: str) -> Facts:
+        """See `keeper.House.facts`."""
+        status = self._runners[model].status()
+        is_idle = status.state is State.AWAKE and not status.running and not status.waiting
+        return Facts(self._memory_needed(model), is_idle, self.expect(model))
+
+    def sleep(self, model: str) -> None:
+        """See `keeper.House.sleep`."""
+        self.sink.note("INFO", f"{model} goes to sleep to make room in memory")
+        self._runners[model].sleep()
+
+    def used(self, model: str) -> None:
+        """Note a request: what is used often and lately stays longer."""
+        if self._keeper is not None:
+            self._keeper.used(model)
+
+    def _make_keeper(self) -> Keeper | None:
+        """One engine that may take what there is needs nobody to share with."""
+        config = self._loaded.config
+        memory, ours = config.server.memory, [model for model in config.models.values() if kind(model) is Kind.OURS]
+        if memory is None and len(ours) < 2:
+            return None
+        limit = Limit(memory or int(_SHARE_OF_MEMORY * machine_memory().total), is_configured=memory is not None)
+        return Keeper(limit, self, self.clock, lambda text: self.sink.note("WARNING", text))
+
+    def _memory_needed(self, name: str) -> int:
+        """Bytes, as well as they are known: nothing for weights that the engine keeps itself."""
+        model = self._loaded.config.models[name]
+        if not keeps_weights(model):
+            return 0
+        try:
+            path = locate(name, model, self._loaded.folder, self._weights_dir)
+            return 0 if path is None else memory_needed(_header(path, path.stat().st_mtime), model)
+        except (RelightError, OSError):
+            return 0  # what is wrong with them is told by the engine's start
+
+    # --- engines
+
+    def _launch(self, engine: Engine, name: str, model: Model) -> Launch:
+        async def launch() -> Started:
+            weights = await self._weights(name, model)
+            socket = self._sockets() / f"{list(self._loaded.config.models).index(name)}.sock"
+            spec = spec_for(name, model, weights, socket)
+            if self._keeper is None:
+                return await start(engine, spec, self.clock)
+            return await self._keeper.keep(name, lambda: start(engine, spec, self.clock))
+
+        return launch
+
+    def _may_download(self, model: Model) -> bool:
+        return self._loaded.config.weights.download or (bool(model.source) and not keeps_weights(model))
+
+    async def _weights(self, name: str, model: Model) -> Path | None:
+        if not keeps_weights(model):
+            return folder_of_weights(model, self._loaded.folder)
+        here = locate(name, model, self._loaded.folder, self._weights_dir)
+        if here is None and self._loaded.config.weights.download:
+            await _in_background(self._download(name, model))
+        return require(name, model, self._loaded.folder, self._weights_dir)
+
+    def _download(self, name: str, model: Model) -> Callable[[], object]:
+        from relight.weights.fetch import fetch, wanted
+
+        return lambda: fetch(wanted(name, model, self._loaded.folder, self._weights_dir))
