@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "relight"
 HEAVY = """
-    aiohttp anthropic cryptography email.mime fastapi google grpc h11 h2 httpx huggingface_hub jinja2 numpy openai opentelemetry
-    pkg_resources prometheus_client pydantic requests rich setuptools sqlite3 tomlkit unittest urllib3 urllib.request websockets
-    wsproto xllamacpp xml yaml
+    aiohttp anthropic cryptography deprecated email.mime fastapi google grpc h11 h2 httpx httpx2 huggingface_hub jinja2 langchain_core
+    limits multidict numpy ollama openai opentelemetry pkg_resources prometheus_client pydantic pydantic_ai redis requests rich
+    setuptools sqlite3 tomlkit unittest urllib3 urllib.request websockets wrapt wsproto xllamacpp xml yaml yarl
 """
 
 
@@ -129,6 +129,12 @@ def test_serving_path_loads_no_command_line_of_ours() -> None:
     assert not [
         module for module in loaded_by("import relight.serve.compose, relight.serve.run") if module.startswith("relight.cli")
     ]
+
+
+@pytest.mark.parametrize(("library", "module"), [("aiohttp", "relight.providers.provider"), ("limits", "relight.access.limits")])
+def test_providers_and_limits_are_imported_without_their_library(library: str, module: str) -> None:
+    assert library not in loaded_by(f"import {module}")
+    assert library in HEAVY.split()
 
 
 def test_first_metrics_scrape_is_what_loads_the_prometheus_library() -> None:

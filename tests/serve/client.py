@@ -45,7 +45,7 @@ class Log:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.raw]
+        return [json.loads(line) for line in b"".join(self.raw).splitlines()]
 
     @property
     def records(self) -> list[dict[str, Any]]:

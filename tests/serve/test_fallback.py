@@ -108,8 +108,8 @@ async def test_request_that_is_at_fault_itself_is_not_asked_of_the_next(tmp_path
 
 
 async def test_last_failure_is_told_when_nobody_answers(tmp_path: Path) -> None:
-    acts = {"first": (error(500, "oh no"),), "second": (error(429, "slow down", retry_after="9"),)}
-    async with clouds(tmp_path, lists=BEST, **acts) as (door, _):
+    slow = error(429, "slow down", retry_after="9")
+    async with clouds(tmp_path, lists=BEST, first=(error(500, "oh no"),), second=(slow,)) as (door, _):
         call = await ask(door).done()
     assert (call.status, call.headers["retry-after"]) == (429, "9")
     assert call.headers["x-relight-model"] == "second"
@@ -143,8 +143,8 @@ async def test_silence_broken_by_heartbeats_is_not_a_begun_answer(tmp_path: Path
 
 async def test_list_of_lists_asks_everyone_once(tmp_path: Path) -> None:
     lists = {"best": {"fallback": ["cheap", "first"]}, "cheap": {"fallback": ["first", "second"]}}
-    acts: dict[str, tuple[Act, ...]] = {"first": (error(500, "no"), says()), "second": (error(500, "no"),)}
-    async with clouds(tmp_path, lists=lists, **acts) as (door, peers):
+    down = error(500, "no")
+    async with clouds(tmp_path, lists=lists, first=(down, says()), second=(down,)) as (door, peers):
         call = await ask(door).done()
     assert call.status == 502
     assert [len(peers[name].seen) for name in ("first", "second")] == [1, 1]

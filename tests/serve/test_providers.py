@@ -228,10 +228,9 @@ FAILURES: dict[str, tuple[Act, int, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("path", DIALECTS)
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(("path", "stream"), [*((path, False) for path in DIALECTS), (CHAT, True), (MESSAGES, True)])
 @pytest.mark.parametrize("failure", FAILURES)
-async def test_failure_of_a_provider_is_typed_in_the_dialect(tmp_path: Path, failure: str, stream: bool, path: str) -> None:
+async def test_failure_of_a_provider_is_typed_in_the_dialect(tmp_path: Path, failure: str, path: str, stream: bool) -> None:
     act, status, code, category = FAILURES[failure]
     async with clouds(tmp_path, cloud=(act,)) as (door, _):
         call = await ask(door, path, stream=stream).done()

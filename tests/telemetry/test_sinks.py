@@ -82,7 +82,7 @@ def test_line_without_a_trace_names_none() -> None:
 
 
 def test_time_on_a_whole_second_is_a_timestamp_too() -> None:
-    assert closed_line(interaction(Hands(0.0)))["time"] == "2023-11-14T22:13:20Z"
+    assert closed_line(interaction(Hands(0.0)))["time"] == "2023-11-14T22:13:20.000000Z"
 
 
 def test_opening_is_one_quiet_line_with_the_id() -> None:

@@ -101,11 +101,6 @@ def total_check(needed: Mapping[str, int], limit: int) -> Check:
     return Check(Result.WARN, "memory", seen, advice)
 
 
-def memory_limit(loaded: Loaded, memory: Memory) -> int:
-    """Bytes that all awake engines may take: `server.memory`, else nine tenths of what there is."""
-    return loaded.config.server.memory or memory.total * 9 // 10
-
-
 def memory_of_all(loaded: Loaded) -> Iterator[Check]:
     """`total_check` for the models whose weights are here, if there are several."""
     needed = {}
@@ -117,7 +112,8 @@ def memory_of_all(loaded: Loaded) -> Iterator[Check]:
             except RelightError:
                 continue  # its own check has said so
     if len(needed) > 1:
-        yield total_check(needed, memory_limit(loaded, machine_memory()))
+        # The share of an unset server.memory is the front door's.
+        yield total_check(needed, loaded.config.server.memory or machine_memory().total * 9 // 10)
 
 
 def _engines_own(model: Model, loaded: Loaded) -> Check:
@@ -157,7 +153,7 @@ def _weights_checks(name: str, model: Model, loaded: Loaded) -> Iterator[Check]:
     yield Check(Result.PASS, "weights", f"{format_bytes(size_of(want.path) or 0)} at {want.path}, {_about(header)}")
     yield _context(name, model, header)
     memory = machine_memory()
-    yield _memory(name, model, header, Memory(memory_limit(loaded, memory), memory.available))
+    yield _memory(name, model, header, Memory(loaded.config.server.memory or memory.total, memory.available))
 
 
 def _absent(want: Wanted, model: Model, loaded: Loaded) -> Check:

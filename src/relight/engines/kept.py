@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from functools import partial
-from typing import cast
+from typing import Final, cast
 
 from relight.engines.base import Address
 from relight.engines.connection import Exchange, connected, head
 from relight.errors import EngineCrashed
 
+MOST_KEPT: Final = 32
+"""Connections that are kept for an address."""
+
 
 class Connections:
     """The kept connections of one front door, at most `most` of them for an address."""
 
-    def __init__(self, most: int = 32) -> None:
+    def __init__(self, most: int = MOST_KEPT) -> None:
         self._most = most
         self._idle: dict[Address, list[asyncio.Transport]] = {}
 

@@ -14,6 +14,7 @@ from typing import Final
 from relight.config.schema import Task
 from relight.engines.base import Capabilities, Command, Probe, Spec
 from relight.engines.health import ask_health
+from relight.engines.kept import MOST_KEPT
 from relight.errors import EngineFailed
 
 _CHILD: Final = Path(__file__).with_name("llamacpp_child.py")
@@ -31,6 +32,7 @@ _ENV: Final = {**_SPIN, **_HUGE_PAGES}
 _CPU_BATCH: Final = 128
 # Prompts kept in memory beside the slots. llama.cpp's default is 8 GiB, more than a small container has.
 _PROMPT_CACHE_MIB: Final = 512
+_SPARE_THREADS: Final = 8
 _CAPABILITIES: Final = {
     Task.CHAT: Capabilities(
         paths=frozenset(
@@ -97,6 +99,7 @@ def _child_argv(wheel: Path, spec: Spec) -> tuple[str, ...]:
         "n_parallel": spec.parallel,
         "threads": spec.threads,
         "cache_ram_mib": _PROMPT_CACHE_MIB,
+        "n_threads_http": _http_threads(spec),
         **_task_settings(spec),
     }
     extra = (_setting(arg) for arg in spec.args)
@@ -133,6 +136,7 @@ def _server_argv(binary: str, spec: Spec) -> tuple[str, ...]:
     argv = [binary, "--model", str(spec.weights), "--alias", spec.model, "--host", str(spec.socket)]
     argv += ["--ctx-size", str(spec.context * spec.parallel), "--parallel", str(spec.parallel)]
     argv += ["--threads", str(spec.threads), "--threads-batch", str(spec.threads), "--no-warmup"]
+    argv += ["--threads-http", str(_http_threads(spec))]
     if spec.task is not Task.CHAT:
         argv += ["--embeddings" if spec.task is Task.EMBED else "--reranking"]
         argv += ["--batch-size", str(_whole_batch(spec)), "--ubatch-size", str(_whole_batch(spec)), "--kv-unified"]
@@ -145,6 +149,11 @@ def _server_argv(binary: str, spec: Spec) -> tuple[str, ...]:
     ]
     extra = (part for arg in spec.args for part in arg.split("=", 1))
     return (*argv, *extra)
+
+
+def _http_threads(spec: Spec) -> int:
+    """Its server gives each connection a thread, used or kept: with fewer, a request would wait until a kept one grows old."""
+    return MOST_KEPT + spec.parallel + _SPARE_THREADS
 
 
 @cache

@@ -275,7 +275,10 @@ class Runner:
                 self._refuse(verdict.request, verdict.error)
             elif not (turn := self._places[verdict.request].turn).done():
                 turn.set_result(verdict.slot)
-        self._turn_timer.set(self._turns.deadline, lambda at: self._judge(self._turns.tick(at)))
+        self._turn_timer.set(self._turns.deadline, self._tick_turns)
+
+    def _tick_turns(self, at: float) -> None:
+        self._judge(self._turns.tick(at))
 
     def _refuse(self, request: int, error: RelightError) -> None:
         place = self._places.get(request)

@@ -86,6 +86,9 @@ class Asking:
 
     async def provider(self, provided: Provided, prepared: Prepared) -> None:
         """Have a provider answer. Raises what `Provider.ask` raises."""
+        if prepared.sleeps is not None:
+            await self._moved(prepared, is_asleep=prepared.sleeps)  # somebody else's: nothing of it wakes or sleeps here
+            return
         self.it.enter(Phase.PREFILL)
         answer = await provided.provider.ask(prepared.path, prepared.body, stream=self.it.stream)
         try:
@@ -104,6 +107,9 @@ class Asking:
             with served.runner.ask(None) as ticket:
                 self.it.enter(Phase.WAKE)
                 await ticket.awake()
+        await self._moved(prepared, is_asleep=is_asleep)
+
+    async def _moved(self, prepared: Prepared, *, is_asleep: bool) -> None:
         assert isinstance(prepared.writer, OllamaWriter)  # noqa: S101 - nobody else asks for nothing
         told = line(prepared.writer.loaded(is_asleep=is_asleep))
         if self.it.stream:

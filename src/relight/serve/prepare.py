@@ -5,7 +5,7 @@ Pure: a request, a path and what the backend speaks in; where to send what, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -32,6 +32,11 @@ class Speech:
     needs: Needs
     has_grammar: bool = False
     """It takes a grammar, and needs one to keep to a forced tool choice and never to say nothing."""
+    needs_of_native: Needs = field(init=False)
+    """For requests whose answers pass as they are: nobody would read the news of the prompt."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "needs_of_native", replace(self.needs, progress=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ def prepare(question: Question, speech: Speech) -> Prepared:
     if question.path not in (CHAT, COMPLETIONS):
         return Prepared(question.path, _named(question, speech.needs))
     fields = dict(question.fields)
-    done = mend(fields, replace(speech.needs, progress=False))
+    done = mend(fields, speech.needs_of_native)
     body = encode(fields) if done.changed else question.body
     passage: Passage | None = None
     if done.adds_usage:
@@ -103,7 +108,7 @@ def _translated(question: Question, translation: Translation, speech: Speech) ->
 def _as_chat(chat: Json, speech: Speech, writer: Writer | None) -> Prepared:
     forced = force(chat) if speech.has_grammar else None
     fields: Fields = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in chat.items()}
-    done = mend(fields, replace(speech.needs, progress=speech.needs.progress and writer is not None))
+    done = mend(fields, speech.needs_of_native if writer is None else speech.needs)
     filters: list[Filter] = []
     if forced is not None:
         filters.append(forced)

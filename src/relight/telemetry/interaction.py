@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -180,11 +179,13 @@ class Record:
 
 def new_id(wall: float) -> str:
     """An id that sorts by time: 48 bits of milliseconds, 64 random bits."""
-    return f"int_{int(wall * 1000):012x}{secrets.token_hex(8)}"
+    return f"int_{int(wall * 1000):012x}{os.urandom(8).hex()}"
 
 
 def parse_trace(headers: Mapping[bytes, bytes]) -> Trace | None:
     """The caller's trace from `traceparent` (W3C) or `x-cloud-trace-context` (TRACE/SPAN;o=1); malformed ones are ignored."""
+    if b"traceparent" not in headers and b"x-cloud-trace-context" not in headers:
+        return None
     parts = headers.get(b"traceparent", b"").decode("latin-1").split("-")
     if _is_traceparent(parts):
         return Trace(parts[1], parts[2], sampled=bool(int(parts[3], 16) & 1))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -33,14 +34,29 @@ class Sink(Protocol):
 
 
 class JsonLines:
-    """One object a line, in the form that Cloud Logging understands; each line is one write."""
+    """One object a line, in the form that Cloud Logging understands; every write is of whole lines.
+
+    What was opened waits up to 50 ms for the next line: most requests are closed by then, and a write of its own costs as much
+    as all the rest of it. Killed in that time, a process leaves no trace of the request.
+    """
+
+    _WAIT_S: Final = 0.05
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
+        self._waiting: list[bytes] = []
+        self._flush: asyncio.TimerHandle | None = None
+        self._second = (0, "")
 
     def opened(self, interaction: Interaction) -> None:
         it = interaction
-        self._line("DEBUG", it.wall, f"opened {it.id}", {**_trace(it), "opened": {"id": it.id, "service": it.origin.service}})
+        fields = {**_trace(it), "opened": {"id": it.id, "service": it.origin.service}}
+        self._waiting.append(self._encoded("DEBUG", it.wall, f"opened {it.id}", fields))
+        if self._flush is None:
+            try:
+                self._flush = asyncio.get_running_loop().call_later(self._WAIT_S, self._write_out)
+            except RuntimeError:  # no loop, nobody who would come back
+                self._write_out()
 
     def closed(self, record: Record) -> None:
         it = record.interaction
@@ -61,8 +77,27 @@ class JsonLines:
         self._line(severity, time.time(), message, fields)
 
     def _line(self, severity: str, wall: float, message: str, fields: dict[str, Any]) -> None:
-        stamp = datetime.fromtimestamp(wall, UTC).isoformat().replace("+00:00", "Z")
-        self._write(msgspec.json.encode({"severity": severity, "time": stamp, "message": message, **fields}) + b"\n")
+        self._waiting.append(self._encoded(severity, wall, message, fields))
+        self._write_out()
+
+    def _write_out(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        lines, self._waiting = b"".join(self._waiting), []
+        if lines:
+            self._write(lines)
+
+    def _encoded(self, severity: str, wall: float, message: str, fields: dict[str, Any]) -> bytes:
+        return msgspec.json.encode({"severity": severity, "time": self._stamp(wall), "message": message, **fields}) + b"\n"
+
+    def _stamp(self, wall: float) -> str:
+        """RFC 3339 to the microsecond; the part up to the second is kept for the next line."""
+        micros = round(wall * 1e6)
+        second, rest = divmod(micros, 1_000_000)
+        if second != self._second[0]:
+            self._second = (second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
+        return f"{self._second[1]}.{rest:06d}Z"
 
 
 class TextLines:

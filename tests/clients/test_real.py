@@ -1,4 +1,4 @@
-"""The official clients against the real llama.cpp engine, asleep and awake. Needs the weights of the portfolio example."""
+"""The official clients against the real llama.cpp engine, asleep and awake: every route, overflow, and leaving early."""
 
 from __future__ import annotations
 
@@ -13,55 +13,36 @@ import anthropic
 import openai
 import pytest
 
-from tests.serve.process import Served, serve
+from tests.serve.process import Served
 
 pytestmark = pytest.mark.real
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "portfolio" / "relight.toml"
 MODEL = "smol"
 SAY: Any = [{"role": "user", "content": "Say hello."}]  # any client's shape of a message
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    from relight.config.load import load
-    from relight.errors import WeightsError
-    from relight.weights.wanted import require
-
-    loaded = load(EXAMPLE)
-    try:
-        require(MODEL, loaded.config.models[MODEL], loaded.folder, Path(loaded.config.weights.dir).expanduser())
-    except WeightsError as error:
-        pytest.skip(str(error))
-    with serve(EXAMPLE, "--port", "0") as served:
-        yield served
-        assert served.stop() == 0
-        assert served.unbalanced() == set()
-        assert not any("Traceback" in line for line in served.errors)
-
-
 @pytest.fixture
-def chat(served: Served) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{served.base}/v1", api_key="none", max_retries=0) as client:
+def chat(real: Served) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{real.base}/v1", api_key="none", max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-def claude(served: Served) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=served.base, api_key="none", max_retries=0) as client:
+def claude(real: Served) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=real.base, api_key="none", max_retries=0) as client:
         yield client
 
 
 @pytest.fixture(params=["asleep", "awake"])
-def state(served: Served, request: pytest.FixtureRequest) -> str:
+def state(real: Served, request: pytest.FixtureRequest) -> str:
     """Bring the engine there first."""
     wanted: str = request.param
     if wanted == "asleep":
-        served.get(f"/models/{MODEL}/sleep", "POST")
+        real.get(f"/models/{MODEL}/sleep", "POST")
     else:
-        served.get(f"/models/{MODEL}/wake", "POST")
+        real.get(f"/models/{MODEL}/wake", "POST")
     deadline = time.monotonic() + 20
-    while served.get("/status")["models"][MODEL]["state"] != wanted:
+    while real.get("/status")["models"][MODEL]["state"] != wanted:
         assert time.monotonic() < deadline
     return wanted
 
@@ -110,16 +91,17 @@ def test_responses_whole(state: str, chat: openai.OpenAI) -> None:
 def test_responses_stream(state: str, chat: openai.OpenAI) -> None:
     events = list(chat.responses.create(model=MODEL, input="Say hello.", max_output_tokens=16, stream=True))
     assert events[0].type == "response.created"
-    assert events[-1].type == "response.completed"
+    assert events[-1].type in ("response.completed", "response.incomplete")
     assert "".join(event.delta for event in events if event.type == "response.output_text.delta")
 
 
-@pytest.mark.xfail(
-    raises=TypeError, strict=True, reason="llama.cpp leaves output_index out of its events; we pass them on as they are"
-)
-def test_responses_stream_helper(served: Served, chat: openai.OpenAI) -> None:
-    with chat.responses.stream(model=MODEL, input="Say hello.", max_output_tokens=16) as stream:
-        assert list(stream)[-1].type == "response.completed"
+def test_responses_stream_helper(state: str, chat: openai.OpenAI) -> None:
+    # The helper has no final response for an answer that is cut off. Without sampling this one ends by itself.
+    with chat.responses.stream(model=MODEL, input="Say hello.", temperature=0, max_output_tokens=200) as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_response()
+    assert (kinds[0], kinds[-1]) == ("response.created", "response.completed")
+    assert final.output_text
 
 
 def test_messages_whole(state: str, claude: anthropic.Anthropic) -> None:
@@ -129,8 +111,7 @@ def test_messages_whole(state: str, claude: anthropic.Anthropic) -> None:
 
 
 def test_messages_stream_helper(state: str, claude: anthropic.Anthropic) -> None:
-    # Not sampled: when its first token is half an emoji, llama.cpp leaves out `message_start`.
-    with claude.messages.stream(model=MODEL, messages=SAY, max_tokens=8, extra_body={"temperature": 0}) as stream:
+    with claude.messages.stream(model=MODEL, messages=SAY, max_tokens=8) as stream:
         words = "".join(stream.text_stream)
         final = stream.get_final_message()
     assert words
@@ -141,19 +122,19 @@ def test_count_tokens(state: str, claude: anthropic.Anthropic) -> None:
     assert claude.messages.count_tokens(model=MODEL, messages=SAY).input_tokens > 0
 
 
-async def test_async_clients(served: Served) -> None:
-    async with openai.AsyncOpenAI(base_url=f"{served.base}/v1", api_key="none", max_retries=0) as chat:
+async def test_async_clients(real: Served) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{real.base}/v1", api_key="none", max_retries=0) as chat:
         stream: Any = await chat.chat.completions.create(model=MODEL, messages=SAY, max_tokens=8, stream=True)
         assert [chunk async for chunk in stream]
     async with (
-        anthropic.AsyncAnthropic(base_url=served.base, api_key="none", max_retries=0) as claude,
-        claude.messages.stream(model=MODEL, messages=SAY, max_tokens=8, extra_body={"temperature": 0}) as events,
+        anthropic.AsyncAnthropic(base_url=real.base, api_key="none", max_retries=0) as claude,
+        claude.messages.stream(model=MODEL, messages=SAY, max_tokens=8) as events,
     ):
         assert [text async for text in events.text_stream]
 
 
-def test_models_are_listed_for_both_clients(served: Served, chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
-    assert [model.id for model in chat.models.list()] == [model.id for model in claude.models.list()] == [MODEL]
+def test_models_are_listed_for_both_clients(real: Served, chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+    assert [model.id for model in chat.models.list()] == [model.id for model in claude.models.list()] == [MODEL, "vectors"]
     assert chat.models.retrieve(MODEL).id == claude.models.retrieve(MODEL).id == MODEL
 
 
@@ -174,32 +155,32 @@ def test_unknown_model_is_not_found_for_both_clients(chat: openai.OpenAI, claude
         claude.messages.create(model="nonesuch", messages=SAY, max_tokens=8)
 
 
-def test_client_that_leaves_in_mid_stream_frees_the_engines_slot(served: Served, chat: openai.OpenAI) -> None:
-    seen = len(served.records())
+def test_client_that_leaves_in_mid_stream_frees_the_engines_slot(real: Served, chat: openai.OpenAI) -> None:
+    seen = len(real.records())
     count: Any = [{"role": "user", "content": "Count to one thousand."}]
     stream: Any = chat.chat.completions.create(model=MODEL, messages=count, stream=True, max_tokens=4000)
     for chunk in stream:
         if chunk.choices and chunk.choices[0].delta.content:
             break
     stream.close()
-    assert _frees_its_slot(_engine_socket(served))
-    served.until(lambda: len(served.records()) > seen)
-    assert served.records()[seen]["error"] == "client_gone"
+    assert _frees_its_slot(_engine_socket(real))
+    real.until(lambda: len(real.records()) > seen)
+    assert real.records()[seen]["error"] == "client_gone"
 
 
-def test_client_that_leaves_while_its_prompt_is_read_frees_the_engines_slot(served: Served) -> None:
+def test_client_that_leaves_while_its_prompt_is_read_frees_the_engines_slot(real: Served) -> None:
     """llama.cpp looks for a client that left once a second, and stops between two batches of the prompt."""
-    seen = len(served.records())
+    seen = len(real.records())
     long: Any = [{"role": "user", "content": "lamp light " * 2500}]
-    with served.connection() as connection:
+    with real.connection() as connection:
         body = json.dumps({"model": MODEL, "messages": long, "stream": True})
         connection.request("POST", "/v1/chat/completions", body)
-        socket = _engine_socket(served)
+        socket = _engine_socket(real)
         while not _busy(socket):
             select.select((), (), (), 0.05)
     assert _frees_its_slot(socket)
-    served.until(lambda: len(served.records()) > seen)
-    assert served.records()[seen]["error"] == "client_gone"
+    real.until(lambda: len(real.records()) > seen)
+    assert real.records()[seen]["error"] == "client_gone"
 
 
 def _frees_its_slot(socket: Path) -> bool:
@@ -210,10 +191,9 @@ def _frees_its_slot(socket: Path) -> bool:
     return any(not _busy(socket) or select.select((), (), (), 1.5)[0] for _ in range(6))
 
 
-def _engine_socket(served: Served) -> Path:
-    (engine,) = served.engines()
-    words = Path(f"/proc/{engine}/cmdline").read_bytes().split(b"\0")
-    return next(Path(word.decode().removeprefix("socket=")) for word in words if word.endswith(b".sock"))
+def _engine_socket(real: Served) -> Path:
+    words = [word for engine in real.engines() for word in Path(f"/proc/{engine}/cmdline").read_bytes().split(b"\0")]
+    return next(Path(word.decode().removeprefix("socket=")) for word in words if word.endswith(b"/0.sock"))
 
 
 def _busy(path: Path) -> int:
