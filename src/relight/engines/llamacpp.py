@@ -135,8 +135,8 @@ def _setting(arg: str) -> str:
 def _server_argv(binary: str, spec: Spec) -> tuple[str, ...]:
     argv = [binary, "--model", str(spec.weights), "--alias", spec.model, "--host", str(spec.socket)]
     argv += ["--ctx-size", str(spec.context * spec.parallel), "--parallel", str(spec.parallel)]
-    argv += ["--threads", str(spec.threads), "--threads-batch", str(spec.threads), "--no-warmup"]
-    argv += ["--threads-http", str(_http_threads(spec))]
+    argv += ["--threads", str(spec.threads), "--threads-batch", str(spec.threads)]
+    argv += ["--threads-http", str(_http_threads(spec)), "--no-warmup"]
     if spec.task is not Task.CHAT:
         argv += ["--embeddings" if spec.task is Task.EMBED else "--reranking"]
         argv += ["--batch-size", str(_whole_batch(spec)), "--ubatch-size", str(_whole_batch(spec)), "--kv-unified"]

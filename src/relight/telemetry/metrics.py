@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from relight.telemetry.interaction import Record
+from relight.telemetry.interaction import Phase, Record
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -44,6 +44,8 @@ class Metrics:
     requests: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
     tokens: dict[tuple[str, str], int] = field(default_factory=dict)
     first_token: dict[str, Histogram] = field(default_factory=dict)
+    queue: dict[str, Histogram] = field(default_factory=dict)
+    cost_usd: dict[str, float] = field(default_factory=dict)
     wakes: dict[str, Histogram] = field(default_factory=dict)
     engine_failures: dict[str, int] = field(default_factory=dict)
 
@@ -55,6 +57,10 @@ class Metrics:
         for kind, number in (("prompt", it.prompt_tokens), ("cached", it.cached_tokens), ("completion", it.completion_tokens)):
             if number:
                 self.tokens[it.model, kind] = self.tokens.get((it.model, kind), 0) + number
+        if it.model:
+            self.queue.setdefault(it.model, Histogram()).observe(record.phases[Phase.QUEUE])
+        if it.cost_usd is not None:
+            self.cost_usd[it.answered_by] = self.cost_usd.get(it.answered_by, 0.0) + it.cost_usd
         if it.first_token_s is not None:
             self.first_token.setdefault(it.model, Histogram()).observe(it.first_token_s)
 
@@ -95,6 +101,11 @@ def _families(metrics: Metrics, engines: dict[str, dict[str, Any]]) -> Iterator[
         tokens.add_metric([model, kind], number)
     yield tokens
 
+    cost = CounterMetricFamily("relight_cost_usd", "What answers of providers cost, in USD.", labels=["model"])
+    for model, spent in metrics.cost_usd.items():
+        cost.add_metric([model], spent)
+    yield cost
+
     failures = CounterMetricFamily("relight_engine_failures", "Engines that failed to start or died.", labels=["model"])
     for model, number in metrics.engine_failures.items():
         failures.add_metric([model], number)
@@ -102,6 +113,7 @@ def _families(metrics: Metrics, engines: dict[str, dict[str, Any]]) -> Iterator[
 
     for name, text, histograms in (
         ("relight_first_token_seconds", "From admission to the first token.", metrics.first_token),
+        ("relight_queue_seconds", "From admission to the engine, without its wake: waiting for a turn.", metrics.queue),
         ("relight_wake_seconds", "From the start of an engine until it answers.", metrics.wakes),
     ):
         family = HistogramMetricFamily(name, text, labels=["model"])
@@ -111,7 +123,7 @@ def _families(metrics: Metrics, engines: dict[str, dict[str, Any]]) -> Iterator[
 
     state = GaugeMetricFamily("relight_engine_state", "1 for the state that the engine is in.", labels=["model", "state"])
     running = GaugeMetricFamily("relight_requests_running", "Requests that the engine works on.", labels=["model"])
-    waiting = GaugeMetricFamily("relight_requests_waiting", "Requests that wait for a wake.", labels=["model"])
+    waiting = GaugeMetricFamily("relight_requests_waiting", "Requests that wait for a wake or for their turn.", labels=["model"])
     for model, facts in engines.items():
         state.add_metric([model, str(facts["state"])], 1)
         running.add_metric([model], facts["running"])
