@@ -15,6 +15,7 @@ import click
 import pytest
 
 from relight.cli.main import _COMMANDS, relight
+from relight.config.keys import KEYS_VARIABLE
 from relight.config.load import load
 
 ROOT = Path(__file__).parents[1]
@@ -53,17 +54,34 @@ def snippets(page: str, language: str) -> list[str]:
 # --- README -------------------------------------------------------------------------------------------------------
 
 
-def test_readme_configuration_is_five_lines_that_load(tmp_path: Path) -> None:
-    (snippet,) = snippets(README, "toml")
-    (tmp_path / "relight.toml").write_text(snippet, encoding="utf-8")
-    assert len(snippet.splitlines()) == 5
-    assert list(load(tmp_path / "relight.toml", environ={}).config.models) == ["smol"]
+def configurations() -> list[str]:
+    return snippets(README, "toml")
+
+
+def test_readme_first_configuration_is_five_lines() -> None:
+    assert len(configurations()[0].splitlines()) == 5
+
+
+@pytest.mark.parametrize("snippet", configurations(), ids=lambda snippet: snippet.split("]")[0].strip("["))
+def test_readme_configuration_loads_with_the_first_where_it_has_no_model_of_ours(tmp_path: Path, snippet: str) -> None:
+    whole = snippet if "[models.smol]" in snippet or "[models.tiny]" in snippet else configurations()[0] + snippet
+    (tmp_path / "relight.toml").write_text(whole, encoding="utf-8")
+    assert load(tmp_path / "relight.toml", environ={}).config.models
 
 
 def test_readme_configuration_names_the_weights_of_the_example() -> None:
-    (snippet,) = snippets(README, "toml")
     example = tomllib.loads((ROOT / "examples/portfolio/relight.toml").read_text(encoding="utf-8"))
-    assert tomllib.loads(snippet)["models"]["smol"]["source"] == example["models"]["smol"]["source"]
+    assert tomllib.loads(configurations()[0])["models"]["smol"]["source"] == example["models"]["smol"]["source"]
+
+
+def test_example_loads_as_it_is_and_with_every_line_that_waits_to_be_uncommented(tmp_path: Path) -> None:
+    text = (ROOT / "examples/portfolio/relight.toml").read_text(encoding="utf-8")
+    (tmp_path / "relight.toml").write_text(re.sub(r"^#(?=[\[a-z])", "", text, flags=re.MULTILINE), encoding="utf-8")
+    assert list(load(ROOT / "examples/portfolio/relight.toml", environ={}).config.models) == ["smol"]
+    config = load(tmp_path / "relight.toml", environ={}).config
+    assert list(config.models) == ["smol", "cloud", "best"]
+    assert config.models["smol"].bridge == "cloud"
+    assert (config.auth.keys.secret, config.limits.requests_per_minute) == (KEYS_VARIABLE, 60)
 
 
 def test_readme_record_is_one_line_of_json_whose_phases_add_up() -> None:
@@ -131,7 +149,7 @@ def test_dependencies_page_has_a_row_for_each_direct_one_as_it_is_pinned() -> No
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = [
         *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["llama-cpp"],
+        *(line for lines in project["project"]["optional-dependencies"].values() for line in lines),
         *project["dependency-groups"]["dev"],
     ]
     names = {re.split(r"[^\w.-]", line)[0].lower() for line in wanted}

@@ -75,7 +75,9 @@ def by_langchain_anthropic(asked: Asked) -> Any:
 def by_pydantic(asked: Asked) -> Any:
     async def run() -> str:
         async with openai.AsyncOpenAI(base_url=f"{asked.base}/v1", api_key=asked.key, max_retries=0) as client:
-            return (await Agent(OpenAIChatModel(asked.model, provider=OpenAIProvider(openai_client=client))).run(asked.text)).output
+            return (
+                await Agent(OpenAIChatModel(asked.model, provider=OpenAIProvider(openai_client=client))).run(asked.text)
+            ).output
 
     return asyncio.run(run())
 

@@ -12,7 +12,21 @@ from typing import Any
 import openai
 import pytest
 
-from tests.clients.scene import ABOUT, CALL, CLOCK, FUNCTION, PERSON, PLACE, SCHEMA, THOUGHT, TWO_CALLS, Person, says, script, user
+from tests.clients.scene import (
+    ABOUT,
+    CALL,
+    CLOCK,
+    FUNCTION,
+    PERSON,
+    PLACE,
+    SCHEMA,
+    THOUGHT,
+    TWO_CALLS,
+    Person,
+    says,
+    script,
+    user,
+)
 from tests.serve.process import Served
 
 FLAT: Any = {"type": "function", "name": "weather", "description": ABOUT, "parameters": SCHEMA, "strict": True}
@@ -158,9 +172,7 @@ def test_responses_forced_call_is_made(client: openai.OpenAI) -> None:
 
 def test_responses_go_on_after_a_tool_has_answered(client: openai.OpenAI) -> None:
     items = user(script(f'reasoning="I should look" {CALL}'))
-    first = client.responses.create(
-        model="toy", input=items, tools=[FLAT], store=False, include=["reasoning.encrypted_content"]
-    )
+    first = client.responses.create(model="toy", input=items, tools=[FLAT], store=False, include=["reasoning.encrypted_content"])
     assert [item.type for item in first.output] == ["reasoning", "function_call"]
     call: Any = first.output[1]
     items += [*first.output, {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}]

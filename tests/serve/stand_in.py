@@ -41,6 +41,10 @@ class StandIn:
     """The server's state; `requests` holds what came, as (method, path, body, headers)."""
 
     models: tuple[str, ...] = ("smol",)
+    provided: tuple[str, ...] = ()
+    """Models of somebody else: they have no state."""
+    key: str = ""
+    """What everything but the page itself asks for, if anything."""
     asleep: bool = False
     eta_s: float | None = 4.0
     note: str = "waking smol, about 4s left"
@@ -101,8 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.site.requests.append(("GET", self.path, None, dict(self.headers)))
+        is_page = self.path == "/" or self.path.startswith("/assets/")
+        if not is_page and not self._may_pass():
+            return None
         if self.path == "/v1/models":
-            return self._json({"object": "list", "data": [self._model(name) for name in self.site.models]})
+            names = (*self.site.models, *self.site.provided)
+            return self._json({"object": "list", "data": [self._model(name) for name in names]})
         if self.path == "/status":
             return self._json({"service": "portfolio", "version": "0.1.0", "models": self._states()})
         asset = pages.page() if self.path == "/" else pages.asset(self.path.removeprefix("/assets/"))
@@ -115,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
         self.site.requests.append(("POST", self.path, body, dict(self.headers)))
+        if not self._may_pass():
+            return None
         if self.path.endswith("/wake"):
             name = self.path.split("/")[2]
             self._rouse(name)
@@ -122,7 +132,20 @@ class _Handler(BaseHTTPRequestHandler):
         text = body["messages"][-1]["content"].split("\n\n")[-1]
         if text.startswith("refuse"):
             return self._refuse(text.removeprefix("refuse").strip() or "relight")
-        return self._stream(body.get("model") or self.site.models[0], text)
+        return self._stream(body.get("model") or "", text)
+
+    def _may_pass(self) -> bool:
+        """Whether the key is right; tells the client when it is not."""
+        if self.site.key and self.headers.get("authorization") != f"Bearer {self.site.key}":
+            error = {
+                "message": "request: has no key",
+                "type": "authentication_error",
+                "code": "unauthorized",
+                "source": "relight",
+            }
+            self._json({"error": error}, status=401)
+            return False
+        return True
 
     def _states(self) -> dict[str, Any]:
         return {
@@ -138,11 +161,12 @@ class _Handler(BaseHTTPRequestHandler):
         }
 
     def _model(self, name: str) -> dict[str, Any]:
-        default = name == self.site.models[0]
-        return {"id": name, "object": "model", "relight": {"state": self.site.states[name], "context": 8192, "default": default}}
+        facts = {"context": 8192, "default": name == (*self.site.models, *self.site.provided)[0]}
+        state = {"state": self.site.states[name]} if name in self.site.states else {}
+        return {"id": name, "object": "model", "relight": facts | state}
 
     def _rouse(self, name: str) -> None:
-        if self.site.states[name] == "asleep":
+        if self.site.states.get(name) == "asleep":
             self.site.states[name] = "waking"
 
     def _refuse(self, source: str) -> None:

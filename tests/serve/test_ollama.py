@@ -103,6 +103,7 @@ async def test_vectors_come_in_one_piece_of_json(door: Door) -> None:
         call = await post(door, path, model="toy", **asked)
         assert (call.status, call.headers["content-type"]) == (200, "application/json")
     assert [line["interaction"]["stream"] for line in door.log.records] == [False, False]
+    assert [line["interaction"]["tokens"] for line in door.log.records] == [{"prompt": 1}, {"prompt": 1}]
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])

@@ -11,11 +11,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from relight.access.keys import create
 from relight.serve import pages
+from tests.serve.process import serve, write_config
 from tests.serve.stand_in import StandIn, running
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ ARGUMENTS = (
 def test_all_files_together_stay_small() -> None:
     assets = [pages.page(), *(pages.asset(name) for name in pages.ASSETS)]
 
-    assert sum(len(asset.body) for asset in assets if asset) < 40_000
+    assert sum(len(asset.body) for asset in assets if asset) < 44_000
 
 
 def test_page_refers_only_to_assets_that_exist() -> None:
@@ -550,6 +553,188 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, site: StandIn, scree
 
     assert overflow <= 0
     assert at_end < 2
+
+
+# --- a service with keys ----------------------------------------------------------------------------------------
+
+KEY = "rl_test-0123456789"
+
+
+@pytest.fixture
+def locked() -> Iterator[StandIn]:
+    with running(StandIn(key=KEY, asleep=True)) as stand_in:
+        yield stand_in
+
+
+def _enter(page: Page, key: str) -> None:
+    page.locator("#door input").fill(key)
+    page.get_by_role("button", name="Open").click()
+
+
+@pytest.mark.real
+def test_service_with_keys_asks_for_one_in_a_field_that_hides_it(page: Page, locked: StandIn) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(locked.url)
+
+    expect(page.locator("#door")).to_be_visible()
+    expect(page.locator("#composer")).to_be_hidden()
+    expect(page.locator("#state")).to_have_text("locked")
+    expect(page.locator("#wanted")).to_have_text("This service asks for a key.")
+    field = page.get_by_label("This service asks for a key.")
+    expect(field).to_have_attribute("type", "password")
+    expect(field).to_be_focused()
+    expect(page.get_by_role("status")).to_have_text("This service asks for a key.")
+    assert locked.sent("/models/smol/wake") == []
+
+
+@pytest.mark.real
+def test_right_key_opens_and_goes_with_every_call(page: Page, locked: StandIn) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(locked.url)
+    _enter(page, f" {KEY} ")
+    expect(page.locator("#state")).to_have_text(re.compile("^waking"))
+    expect(page.locator("#door")).to_be_hidden()
+    expect(page.get_by_label("Message", exact=True)).to_be_focused()
+    before = len(locked.requests)
+    locked.awaken()
+    _send(page, "Hello")
+    _finished(page)
+
+    assert _answer(page) == "You said: Hello"
+    paths = {path for _, path, _, headers in locked.requests if headers.get("authorization") == f"Bearer {KEY}"}
+    assert {"/v1/models", "/status", "/models/smol/wake", "/v1/chat/completions"} <= paths
+    assert {headers.get("authorization") for _, _, _, headers in locked.requests[before:]} == {f"Bearer {KEY}"}
+    assert KEY not in "".join(path for _, path, _, _ in locked.requests)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("wrong", ["rl_wrong", "not a kéy"])
+def test_wrong_key_is_told_and_another_may_be_tried(page: Page, locked: StandIn, wrong: str) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(locked.url)
+    _enter(page, wrong)
+
+    expect(page.locator("#wanted")).to_have_text("Wrong key. Check it and try again.")
+    field = page.get_by_label("Wrong key. Check it and try again.")
+    expect(field).to_have_value("")
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("aria-invalid", "true")
+    _enter(page, KEY)
+    expect(page.locator("#door")).to_be_hidden()
+
+
+@pytest.mark.real
+def test_key_stays_in_its_tab_over_a_reload_and_goes_nowhere_else(page: Page, locked: StandIn) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(locked.url)
+    _enter(page, KEY)
+    expect(page.locator("#door")).to_be_hidden()
+    page.reload()
+    expect(page.locator("#state")).to_have_text(re.compile("^waking"))
+
+    assert page.locator("#door").is_hidden()
+    assert KEY not in page.evaluate("JSON.stringify(localStorage) + document.cookie + location.href")
+    other = page.context.new_page()
+    other.goto(locked.url)
+    expect(other.locator("#door")).to_be_visible()
+
+
+@pytest.mark.real
+def test_wrong_key_is_not_kept(page: Page, locked: StandIn) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(locked.url)
+    _enter(page, "rl_wrong")
+    expect(page.locator("#wanted")).to_have_text(re.compile("^Wrong key"))
+
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+@pytest.mark.real
+def test_key_taken_back_in_mid_conversation_is_asked_for_again_and_nothing_is_lost(page: Page, locked: StandIn) -> None:
+    from playwright.sync_api import expect
+
+    locked.awaken()
+    page.goto(locked.url)
+    _enter(page, KEY)
+    expect(page.locator("#state")).to_have_text("awake")
+    page.wait_for_load_state("networkidle")
+    locked.key = "rl_another"
+    _send(page, "Hello")
+    _finished(page)
+
+    assert "The service wants another key." in page.locator(".trouble").inner_text()
+    expect(page.locator("#wanted")).to_have_text(re.compile("^Wrong key"))
+    _enter(page, "rl_another")
+    expect(page.locator("#door")).to_be_hidden()
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator(".turn.assistant .text")).to_have_text("You said: Hello")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_locked_page_is_legible_and_fits_a_phone(browser: Browser, locked: StandIn, scheme: str) -> None:
+    width, height = SCREENS["phone"]
+    colours = "dark" if scheme == "dark" else "light"
+    context = browser.new_context(color_scheme=colours, viewport={"width": width, "height": height})  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(locked.url)
+    page.locator("#door").wait_for()
+
+    ratios = {selector: _contrast(page, selector) for selector in (".door label", ".door input", ".open", ".lead", ".state")}
+    overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    context.close()
+
+    assert {selector: ratio for selector, ratio in ratios.items() if ratio < 4.5} == {}
+    assert overflow <= 0
+
+
+@pytest.mark.real
+def test_service_without_keys_never_shows_the_field(page: Page, site: StandIn) -> None:
+    page.goto(site.url)
+    _send(page, "Hello")
+    _finished(page)
+
+    assert page.locator("#door").is_hidden()
+    assert [headers for _, _, _, headers in site.requests if "authorization" in headers] == []
+
+
+@pytest.mark.real
+def test_front_door_with_keys_serves_the_page_to_anybody_and_answers_with_one(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from playwright.sync_api import expect
+
+    text, entry = create("page", "2026-11-22")
+    monkeypatch.setenv("PAGE_KEYS", str(entry))
+    config = write_config(tmp_path, server='[auth]\nkeys = { secret = "PAGE_KEYS" }')
+    with serve(config) as served:
+        page.goto(served.base)
+        _enter(page, f"{text}x")
+        expect(page.locator("#wanted")).to_have_text(re.compile("^Wrong key"))
+        _enter(page, text)
+        expect(page.locator("#state")).to_have_text("awake")
+        _send(page, "Hello there")
+        _finished(page)
+
+        assert _answer(page) == "You said: Hello there"
+        assert [record["key"] for record in served.records()] == ["page"]
+
+
+@pytest.mark.real
+def test_model_of_somebody_else_is_not_woken(page: Page, watch: Watch) -> None:
+    with running(StandIn(models=(), provided=("cloud",))) as stand_in:
+        page.goto(stand_in.url)
+        _send(page, "Hello")
+        _finished(page)
+
+        assert _answer(page) == "You said: Hello"
+        assert stand_in.sent("/models/cloud/wake") == []
+    assert watch.complaints == []
 
 
 LEGIBLE = (

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from relight.errors import EngineCrashed
-from relight.telemetry.interaction import HttpFacts, Interaction, Origin
+from relight.telemetry.interaction import HttpFacts, Interaction, Origin, Phase
 from relight.telemetry.metrics import BUCKETS_S, Histogram, Metrics, exposition
 from tests.telemetry.test_interaction import Hands
 
@@ -61,6 +61,19 @@ def test_exposition_counts_what_was_closed() -> None:
     assert (found["relight_requests_running", "smol"], found["relight_requests_waiting", "smol"]) == (2, 3)
 
 
+def test_waiting_and_cost_are_counted_by_model() -> None:
+    metrics, hands = Metrics(), Hands()
+    it = Interaction(hands, Origin("s"), HttpFacts("POST", "/", "", ""))
+    it.model, it.answered_by, it.cost_usd = "best", "cloud", 0.0025
+    hands.at = 0.2
+    it.enter(Phase.PREFILL)
+    metrics.count(it.close())
+    found = samples(metrics)
+    assert found["relight_cost_usd_total", "cloud"] == 0.0025
+    assert found["relight_queue_seconds_count", "best"] == 1.0
+    assert found["relight_queue_seconds_sum", "best"] == pytest.approx(0.2)
+
+
 def test_exposition_before_any_request_is_well_formed() -> None:
     assert samples(Metrics(), {}) == {}
 
@@ -71,7 +84,9 @@ def test_every_family_has_a_type_and_a_text() -> None:
     assert {name: family.type for name, family in families.items()} == {
         "relight_requests": "counter",
         "relight_tokens": "counter",
+        "relight_cost_usd": "counter",
         "relight_engine_failures": "counter",
+        "relight_queue_seconds": "histogram",
         "relight_first_token_seconds": "histogram",
         "relight_wake_seconds": "histogram",
         "relight_engine_state": "gauge",

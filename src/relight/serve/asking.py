@@ -152,7 +152,7 @@ class Asking:
     async def _pass_on(self, answer: Answer, prepared: Prepared) -> Prepared | None:
         """Give the client its answer. One that is empty is held back, and what is to be asked in its place is returned."""
         is_stream = (answer.get(b"content-type") or b"").startswith(b"text/event-stream")
-        heard = _CHAT if prepared.path == CHAT else self.dialect
+        heard = self.dialect if prepared.writer is None else _CHAT  # what is told by a writer was asked in OpenAI's words
         tap = Tap(heard, stream=is_stream, keep_text=self.front.keeps_content)
         if is_stream and self.it.stream:
             return await self._stream(answer, tap, prepared)

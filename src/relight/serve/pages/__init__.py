@@ -18,6 +18,7 @@ ASSETS: Final = {
     "chat.css": "text/css; charset=utf-8",
     "chat.js": "text/javascript; charset=utf-8",
     "conversation.js": "text/javascript; charset=utf-8",
+    "key.js": "text/javascript; charset=utf-8",
     "lamp.js": "text/javascript; charset=utf-8",
     "markdown.js": "text/javascript; charset=utf-8",
     "stream.js": "text/javascript; charset=utf-8",

@@ -1,6 +1,7 @@
 // The chat page: brings the conversation, the lamp and the controls together.
 
 import { Conversation } from "./conversation.js";
+import { key } from "./key.js";
 import { Lamp } from "./lamp.js";
 import { ask, Failure, get } from "./stream.js";
 import { TurnView } from "./turn.js";
@@ -49,6 +50,18 @@ function showLamp() {
   write($("lead"), lead || "\u00a0");
   if (lamp.service && document.title !== lamp.service) document.title = write($("service"), lamp.service);
   if (talk.last?.status === "waiting") views.get(talk.last)?.wait(waitingWords());
+}
+
+function showDoor() {
+  $("door").hidden = !key.isWanted;
+  $("composer").hidden = $("keys").hidden = key.isWanted;
+  write($("wanted"), key.isWrong ? "Wrong key. Check it and try again." : "This service asks for a key.");
+  $("key").setAttribute("aria-invalid", key.isWrong);
+  $("key").value = "";
+  if (!key.isWanted) return;
+  $("key").focus();
+  announce($("wanted").textContent);
+  lamp.look();
 }
 
 function waitingWords() {
@@ -270,6 +283,12 @@ function listen() {
     event.preventDefault();
     submit();
   });
+  $("door").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (!key.use($("key").value)) return;
+    await start();
+    if (!key.isWanted) box.focus();
+  });
   $("stop").addEventListener("click", () => {
     abort?.abort();
     box.focus();
@@ -314,6 +333,12 @@ function choose(model) {
   return lamp.choose(model);
 }
 
+async function start() {
+  await findModels();
+  if (lamp.model) lamp.wake();
+}
+
+key.changed = showDoor;
 listen();
 nameTheme();
 box.value = talk.draft;
@@ -321,4 +346,4 @@ grow();
 showAll();
 scrollDown();
 if (matchMedia("(pointer: fine)").matches) box.focus();
-findModels().then(() => lamp.model && lamp.wake());
+start();

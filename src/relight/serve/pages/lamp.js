@@ -1,5 +1,6 @@
 // Owns what is known of the engine: asks /status gently, wakes it once, counts an estimate down. Knows no messages.
 
+import { key } from "./key.js";
 import { get, post } from "./stream.js";
 
 const WAKING_MS = 1000;
@@ -25,6 +26,8 @@ export class Lamp {
       document.addEventListener("visibilitychange", () => this.wake(), { once: true });
       return;
     }
+    if (this.state === "unknown") await this.look();
+    if (this.state === "unknown" || key.isWanted) return; // somebody else's model, which nobody here can wake
     const response = await post(`models/${encodeURIComponent(this.model)}/wake`, {}).catch(() => null);
     const answer = response?.ok ? await response.json().catch(() => null) : null;
     if (!answer) return;
@@ -40,17 +43,17 @@ export class Lamp {
 
   async look() {
     if (document.hidden) return;
-    const status = await get("status");
+    const status = key.isWanted ? null : await get("status");
     const model = status?.models?.[this.model];
     this.service = status?.service ?? this.service;
     this.error = model?.last_error ?? "";
-    this.set(status ? (model?.state ?? "unknown") : "away", model?.eta_s);
+    this.set(status ? (model?.state ?? "unknown") : key.isWanted ? "locked" : "away", model?.eta_s);
     this.again();
   }
 
   again() {
     clearTimeout(this.poll);
-    if (!document.hidden) this.poll = setTimeout(() => this.look(), this.state === "waking" ? WAKING_MS : IDLE_MS);
+    if (!document.hidden && this.state !== "locked") this.poll = setTimeout(() => this.look(), this.state === "waking" ? WAKING_MS : IDLE_MS);
   }
 
   set(state, eta) {
@@ -85,7 +88,7 @@ export class Lamp {
   /** The state in words, such as "waking, about 4 s". */
   get words() {
     if (this.state === "waking") return this.left === null ? "waking" : this.left > 0 ? `waking, about ${seconds(this.left)}` : "waking, any moment";
-    return { asleep: "asleep", awake: "awake", draining: "finishing", failed: "failed", away: "no connection" }[this.state] ?? "";
+    return { asleep: "asleep", awake: "awake", draining: "finishing", failed: "failed", locked: "locked", away: "no connection" }[this.state] ?? "";
   }
 
   /** A headline and a sentence for a page without messages. */
@@ -96,6 +99,7 @@ export class Lamp {
       case "waking": return ["Lighting up.", `${this.words[0].toUpperCase()}${this.words.slice(1)}. You can write already.`];
       case "draining": return ["The light goes out.", "A message brings it back."];
       case "failed": return ["It did not light.", this.error || "The engine did not start. A message tries again."];
+      case "locked": return ["The door is locked.", "Whoever runs this service can give you a key."];
       case "away": return ["Nobody answers.", "This page cannot reach its server. It keeps trying."];
       case "awake": return ["The light is on.", "Ask away."];
       default: return ["", ""];

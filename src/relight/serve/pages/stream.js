@@ -1,5 +1,7 @@
 // Asks for an answer and reads it as it comes. Knows the wire (HTTP, server-sent events, error envelopes), not the page.
 
+import { key } from "./key.js";
+
 /** What went wrong, in the server's own words, and who failed: relight, engine, provider or network. */
 export class Failure extends Error {
   constructor({ message, hint = "", source = "relight", code = "" }) {
@@ -32,7 +34,7 @@ export async function* ask(request, signal) {
 export async function post(path, body, signal) {
   const headers = { "content-type": "application/json" };
   try {
-    return await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+    return await call(path, { method: "POST", headers, body: JSON.stringify(body), signal });
   } catch (error) {
     throw error.name === "AbortError" ? error : unreachable();
   }
@@ -41,11 +43,19 @@ export async function post(path, body, signal) {
 /** GET JSON, or `null` when there is no usable answer. */
 export async function get(path) {
   try {
-    const response = await fetch(path, { headers: { accept: "application/json" }, cache: "no-store" });
+    const response = await call(path, { headers: { accept: "application/json" }, cache: "no-store" });
     return response.ok ? await response.json() : null;
   } catch {
     return null;
   }
+}
+
+async function call(path, init) {
+  const sent = key.text;
+  const response = await fetch(path, { ...init, headers: { ...init.headers, ...key.headers } });
+  if (response.status === 401) key.refuse(sent);
+  else key.accept(sent);
+  return response;
 }
 
 async function* events(body) {
@@ -89,6 +99,7 @@ function read(data) {
 }
 
 async function refusal(response) {
+  if (response.status === 401) return new Failure({ message: "The service wants another key.", hint: "enter it below, then retry", code: "unauthorized" });
   const error = parse(await response.text().catch(() => ""))?.error;
   const wait = number(response.headers.get("retry-after"));
   const failure = new Failure(envelope(error ?? { message: `The server answered ${response.status} ${response.statusText}`.trim() + "." }));
