@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "relight"
 HEAVY = """
-    aiohttp anthropic cryptography deprecated email.mime fastapi google grpc h11 h2 httpx httpx2 huggingface_hub jinja2 langchain_core
-    limits multidict numpy ollama openai opentelemetry pkg_resources prometheus_client pydantic pydantic_ai redis requests rich
-    setuptools sqlite3 tomlkit unittest urllib3 urllib.request websockets wrapt wsproto xllamacpp xml yaml yarl
+    aiohttp anthropic cryptography deprecated email.mime fastapi google grpc h11 h2 httpx httpx2 huggingface_hub jinja2
+    langchain_core limits multidict numpy ollama openai opentelemetry pkg_resources prometheus_client pydantic pydantic_ai redis
+    requests rich setuptools sqlite3 tomlkit unittest urllib3 urllib.request websockets wrapt wsproto xllamacpp xml yaml yarl
 """
 
 

@@ -88,7 +88,7 @@ def test_terminal_is_no_message() -> None:
 
 
 def test_json_is_one_object_with_figures(site: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["chat", "--url", site.url, "--json", "Hello"]) == ExitCode.OK
+    assert run(["chat", "--url", site.url, "--model", "smol", "--json", "Hello"]) == ExitCode.OK
 
     printed = capsys.readouterr()
     result = json.loads(printed.out)

@@ -1,14 +1,10 @@
-"""LangChain's clients for OpenAI's and Anthropic's dialects on the scripted engine."""
+"""LangChain's clients for OpenAI's and Anthropic's dialects on the scripted engine. Imported when used: it takes seconds."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from langchain_anthropic import ChatAnthropic
-from langchain_core.messages import HumanMessage, ToolMessage
-from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import SecretStr
 
 from tests.clients.scene import CALL, PERSON, PLACE, THOUGHT, TWO_CALLS, Person, says, script
@@ -17,10 +13,19 @@ from tests.serve.process import Served
 ADA = Person(name="Ada", age=36, tags=["first"])
 
 
-@tool
-def weather(city: str) -> str:
-    """Tells the weather of a city."""
-    return f"rain in {city}"
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def weather() -> Any:
+    from langchain_core.tools import tool
+
+    @tool
+    def weather(city: str) -> str:
+        """Tells the weather of a city."""
+        return f"rain in {city}"
+
+    return weather
 
 
 @pytest.fixture(scope="module", params=["chat", "responses", "messages"])
@@ -32,7 +37,11 @@ def chat(scripted: Served, request: pytest.FixtureRequest) -> Any:
 def _chat(served: Served, dialect: str, **more: Any) -> Any:
     common: dict[str, Any] = {"model": "toy", "api_key": SecretStr("none"), "max_retries": 0, **more}
     if dialect == "messages":
+        from langchain_anthropic import ChatAnthropic
+
         return ChatAnthropic(base_url=served.base, **common)
+    from langchain_openai import ChatOpenAI
+
     return ChatOpenAI(base_url=f"{served.base}/v1", use_responses_api=dialect == "responses", **common)
 
 
@@ -48,7 +57,7 @@ def test_stream_adds_up_to_the_text(chat: Any) -> None:
     assert "".join(part.text for part in parts) == "one two three four"
 
 
-def test_parallel_calls_are_read_whole_and_streamed(chat: Any) -> None:
+def test_parallel_calls_are_read_whole_and_streamed(chat: Any, weather: Any) -> None:
     bound = chat.bind_tools([weather])
     streamed = None
     for part in bound.stream(script(TWO_CALLS)):
@@ -61,14 +70,16 @@ def test_parallel_calls_are_read_whole_and_streamed(chat: Any) -> None:
         ]
 
 
-def test_forced_call_is_made(chat: Any) -> None:
+def test_forced_call_is_made(chat: Any, weather: Any) -> None:
     (call,) = chat.bind_tools([weather], tool_choice="weather").invoke(says(PLACE)).tool_calls
     assert (call["name"], call["args"]) == ("weather", {"city": "Oslo"})
     (call,) = chat.bind_tools([weather], tool_choice="any").invoke(says(PLACE)).tool_calls
     assert call["args"] == {"city": "Oslo"}
 
 
-def test_conversation_goes_on_after_a_tool_has_answered(chat: Any) -> None:
+def test_conversation_goes_on_after_a_tool_has_answered(chat: Any, weather: Any) -> None:
+    from langchain_core.messages import HumanMessage, ToolMessage
+
     bound = chat.bind_tools([weather])
     history: list[Any] = [HumanMessage(script(CALL))]
     history.append(bound.invoke(history))
@@ -92,10 +103,14 @@ def test_thinking_is_told_apart(scripted: Served) -> None:
 
 
 def test_tokens_are_counted(scripted: Served) -> None:
+    from langchain_core.messages import HumanMessage
+
     assert _chat(scripted, "messages").get_num_tokens_from_messages([HumanMessage("one two three")]) >= 3
 
 
 def test_vectors_are_made_of_texts(scripted: Served) -> None:
+    from langchain_openai import OpenAIEmbeddings
+
     # Its own counting of tokens would download a vocabulary first.
     vectors = OpenAIEmbeddings(
         model="vectors", base_url=f"{scripted.base}/v1", api_key=SecretStr("none"), check_embedding_ctx_length=False
@@ -107,5 +122,5 @@ def test_vectors_are_made_of_texts(scripted: Served) -> None:
 
 def test_asleep_model_is_waited_for(scripted: Served, chat: Any) -> None:
     scripted.get("/models/dozer/sleep", "POST")
-    patient = chat.model_copy(update={"model_name": "dozer"} if isinstance(chat, ChatOpenAI) else {"model": "dozer"})
+    patient = chat.model_copy(update={"model_name" if "model_name" in type(chat).model_fields else "model": "dozer"})
     assert "".join(part.text for part in patient.stream(says("awake now"))) == "awake now"

@@ -73,7 +73,8 @@ def test_chat_schema_fills_a_form(client: ollama.Client) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_generate_completes_a_prompt(client: ollama.Client, stream: bool) -> None:
-    answer: Any = client.generate(model="toy", prompt=says("upon a time"), stream=stream)
+    generate: Any = client.generate
+    answer = generate(model="toy", prompt=says("upon a time"), stream=stream)
     assert "".join(part.response for part in (answer if stream else [answer])) == "upon a time"
 
 

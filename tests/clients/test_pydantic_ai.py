@@ -1,4 +1,4 @@
-"""Pydantic AI's agents on the scripted engine, in each dialect that they speak."""
+"""Pydantic AI's agents on the scripted engine, in each dialect that they speak. Imported when used: it takes seconds."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from typing import Any
 import anthropic
 import openai
 import pytest
-from pydantic_ai import Agent, NativeOutput
-from pydantic_ai.models.anthropic import AnthropicModel
-from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
-from pydantic_ai.profiles.anthropic import AnthropicModelProfile
-from pydantic_ai.providers.anthropic import AnthropicProvider
-from pydantic_ai.providers.openai import OpenAIProvider
 
 from tests.clients.scene import CALL, PERSON, THOUGHT, TWO_CALLS, Person, says, script
 from tests.serve.process import Served
+
+pytestmark = pytest.mark.real
 
 ADA = Person(name="Ada", age=36, tags=["first"])
 
@@ -24,6 +20,12 @@ ADA = Person(name="Ada", age=36, tags=["first"])
 @pytest.fixture(params=["chat", "responses", "messages"])
 async def model(scripted: Served, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     """The same model, spoken to in each dialect."""
+    from pydantic_ai.models.anthropic import AnthropicModel
+    from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+    from pydantic_ai.profiles.anthropic import AnthropicModelProfile
+    from pydantic_ai.providers.anthropic import AnthropicProvider
+    from pydantic_ai.providers.openai import OpenAIProvider
+
     # Without TLS: reading the certificates takes longer than the test.
     if request.param == "messages":
         http = anthropic.DefaultAsyncHttpxClient(verify=False)
@@ -38,14 +40,20 @@ async def model(scripted: Served, request: pytest.FixtureRequest) -> AsyncIterat
             yield speaks("toy", provider=OpenAIProvider(openai_client=client))
 
 
+def agent_of(model: Any, output: Any = str) -> Any:
+    from pydantic_ai import Agent
+
+    return Agent(model, output_type=output)
+
+
 async def test_run_has_text_and_usage(model: Any) -> None:
-    result = await Agent(model, instructions="Be brief.").run(says("Grüße aus 世界"))
+    result = await agent_of(model).run(says("Grüße aus 世界"))
     assert result.output == "Grüße aus 世界"
     assert result.usage.output_tokens == 3
 
 
 async def test_stream_adds_up_to_the_text(model: Any) -> None:
-    async with Agent(model).run_stream(says("one two three four")) as result:
+    async with agent_of(model).run_stream(says("one two three four")) as result:
         parts = [part async for part in result.stream_text(delta=True, debounce_by=None)]
     assert len(parts) > 1
     assert "".join(parts) == "one two three four"
@@ -53,10 +61,10 @@ async def test_stream_adds_up_to_the_text(model: Any) -> None:
 
 @pytest.mark.parametrize(("calls", "cities"), [(CALL, ["Oslo"]), (TWO_CALLS, ["Oslo", "Rome"])], ids=["one", "parallel"])
 async def test_agent_runs_its_tools_and_goes_on(model: Any, calls: str, cities: list[str]) -> None:
-    agent: Agent[None, str] = Agent(model)
+    agent = agent_of(model)
     asked_for: list[str] = []
 
-    @agent.tool_plain
+    @agent.tool_plain  # type: ignore[untyped-decorator]
     def weather(city: str) -> str:
         """Tells the weather of a city."""
         asked_for.append(city)
@@ -68,9 +76,9 @@ async def test_agent_runs_its_tools_and_goes_on(model: Any, calls: str, cities: 
 
 
 async def test_agent_streams_after_its_tool_has_answered(model: Any) -> None:
-    agent: Agent[None, str] = Agent(model)
+    agent = agent_of(model)
 
-    @agent.tool_plain
+    @agent.tool_plain  # type: ignore[untyped-decorator]
     def weather(city: str) -> str:
         """Tells the weather of a city."""
         return f"rain in {city}"
@@ -79,13 +87,16 @@ async def test_agent_streams_after_its_tool_has_answered(model: Any) -> None:
         assert await result.get_output() == "The tool answered: rain in Oslo"
 
 
-@pytest.mark.parametrize("form", [Person, NativeOutput(Person)], ids=["by-tool", "by-schema"])
-async def test_form_is_filled_in(model: Any, form: Any) -> None:
-    assert (await Agent(model, output_type=form).run(says(PERSON))).output == ADA
+@pytest.mark.parametrize("by", ["tool", "schema"])
+async def test_form_is_filled_in(model: Any, by: str) -> None:
+    from pydantic_ai import NativeOutput
+
+    form = Person if by == "tool" else NativeOutput(Person)
+    assert (await agent_of(model, form).run(says(PERSON))).output == ADA
 
 
 async def test_thoughts_are_kept_and_may_come_back(model: Any) -> None:
-    agent: Agent[None, str] = Agent(model)
+    agent = agent_of(model)
     first = await agent.run(script(THOUGHT))
     kinds = [part.part_kind for message in first.new_messages() for part in message.parts]
     assert first.output == "forty two"

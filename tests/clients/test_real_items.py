@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import anthropic
 import ollama
 import openai
 import pytest
-from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_ai import Agent
-from pydantic_ai.models.openai import OpenAIChatModel
-from pydantic_ai.providers.openai import OpenAIProvider
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from tests.clients.scene import CLOCK, FUNCTION, SCHEMA, user
 from tests.serve.process import Served
@@ -37,16 +32,16 @@ class Place(BaseModel):
     """Part of a form, by reference."""
 
     model_config = ConfigDict(extra="forbid")
-    city: str = Field(max_length=12)
+    kind: Literal["town", "village"]
 
 
 class Form(BaseModel):
-    """A schema with $defs, $ref, anyOf and null, short enough for a few tokens."""
+    """A schema with $defs, $ref, anyOf and null. Nothing in it can be long: Anthropic's client takes out every bound."""
 
     model_config = ConfigDict(extra="forbid")
     home: Place
     other: Place | None
-    age: int = Field(ge=0, le=99)
+    mood: Literal["glad", "sad"]
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +70,13 @@ def is_call(name: str, arguments: str) -> bool:
 
 
 def test_item_06_prompt_that_was_given_up_is_not_read_again(real: Served, chat: openai.OpenAI) -> None:
-    messages = user("lamp light " * 100)
+    seen, messages = len(real.records()), user("lamp light " * 100)
     stream = ask(chat, messages, stream=True)
     for chunk in stream:
         if chunk.choices and chunk.choices[0].delta.content:
             break
     stream.close()
+    real.until(lambda: len(real.records()) > seen)  # who is faster than that is answered in another slot
     usage = ask(chat, messages, max_tokens=1).usage
     assert usage.prompt_tokens_details.cached_tokens > 0.9 * usage.prompt_tokens
 
@@ -261,7 +257,7 @@ def test_ollamas_client_streams_and_keeps_to_a_schema(real: Served) -> None:
         assert "".join(part.message.content or "" for part in parts)
         assert parts[-1].eval_count == 6
         form = client.chat(model=MODEL, messages=ASK, format=Form.model_json_schema(), options=options)
-        assert Form.model_validate_json(form.message.content or "")
+        assert isinstance(Form.model_validate_json(form.message.content or ""), Form)
         assert len(client.embed(model="vectors", input=["lamp", "light"]).embeddings) == 2
     finally:
         client._client.close()
@@ -271,6 +267,9 @@ def test_ollamas_client_streams_and_keeps_to_a_schema(real: Served) -> None:
 
 
 def test_langchain_is_given_a_forced_call_and_a_form(real: Served) -> None:
+    from langchain_core.tools import tool
+    from langchain_openai import ChatOpenAI
+
     @tool
     def weather(city: str) -> str:
         """Tells the weather of a city."""
@@ -284,12 +283,16 @@ def test_langchain_is_given_a_forced_call_and_a_form(real: Served) -> None:
         max_completion_tokens=120,
         temperature=0,
     )
-    (call,) = chat.bind_tools([weather], tool_choice="weather").invoke("Weather in Oslo?").tool_calls  # type: ignore[attr-defined]
+    (call,) = chat.bind_tools([weather], tool_choice="weather").invoke("Weather in Oslo?").tool_calls
     assert call["args"].keys() == {"city"}
     assert isinstance(chat.with_structured_output(Form).invoke("Make one up."), Form)
 
 
 async def test_pydantic_ai_is_given_a_form(real: Served) -> None:
+    from pydantic_ai import Agent
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
     async with openai.AsyncOpenAI(base_url=f"{real.base}/v1", api_key="none", max_retries=0) as client:
         model = OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=client))
         result = await Agent(model, output_type=Form).run("Make one up.", model_settings={"max_tokens": 120, "temperature": 0})

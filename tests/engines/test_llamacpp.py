@@ -109,7 +109,8 @@ async def test_binary_is_started_with_all_of_the_spec(install: Install, launch: 
     await process.ready()
     assert json.loads(notes.read_text()) == [
         *("--model", "m.gguf", "--alias", "smol", "--host", str(tmp_path / "e.sock")),
-        *("--ctx-size", "3072", "--parallel", "3", "--threads", "3", "--threads-batch", "3", "--threads-http", "43", "--no-warmup"),
+        *("--ctx-size", "3072", "--parallel", "3", "--threads", "3", "--threads-batch", "3"),
+        *("--threads-http", "43", "--no-warmup"),
         *("--fit", "off", "--slots", "--no-webui"),
         *("--cache-type-k", "q8_0", "--jinja", "--chat-template-kwargs", '{"a":"b=c"}'),
     ]

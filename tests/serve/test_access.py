@@ -252,6 +252,17 @@ async def test_answer_that_uses_up_the_day_is_given_and_the_next_is_429(keyed: D
     assert door.log.records[1]["interaction"]["error"] == "over_budget"
 
 
+async def test_client_that_leaves_before_it_hears_the_count_is_charged_all_the_same(keyed: Doors) -> None:
+    async with keyed(begins(piece(content="x")), says(), tokens_per_day=1000) as door:
+        body = {"stream": True, "messages": [{"role": "user", "content": "word " * 1000}]}
+        running = door.call("POST", CHAT, json.dumps(body).encode(), bearer())
+        await running.until_bytes(b'"x"')
+        running.leave()
+        await running.done()
+        refused = await ask(door).done()
+    assert (refused.status, refused.json()["error"]["code"]) == (429, "over_budget")
+
+
 async def test_day_of_tokens_ends_at_midnight(keyed: Doors) -> None:
     async with keyed(tokens_per_day=1000) as door:
         await ask(door).done()

@@ -342,7 +342,8 @@ async def test_item_13_streamed_calls_begin_with_id_and_name_and_end_with_done(d
 
 
 async def test_item_13_usage_is_streamed_only_to_who_asks(door: Door) -> None:
-    for more in ({}, {"stream_options": {"include_usage": False}}):
+    asked: list[dict[str, Any]] = [{}, {"stream_options": {"include_usage": False}}]
+    for more in asked:
         call = await door.ask(CALL, stream=True, tools=[CHAT_TOOL], **more).done()
         assert not any(data.get("usage") for _, data in call.events if data != "[DONE]")
 

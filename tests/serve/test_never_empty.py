@@ -110,8 +110,7 @@ async def test_second_answer_is_passed_on_also_when_it_is_empty(tmp_path: Path, 
     assert door.log.record()["finish"] == "stop"
 
 
-@pytest.mark.parametrize("path", DIALECTS)
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("path", "stream"), [(CHAT, False), *((path, True) for path in DIALECTS)])
 async def test_scripted_engine_that_never_says_a_word_ends_in_order(tmp_path: Path, path: str, stream: bool) -> None:
     async with front_door(tmp_path) as door:
         call = await door.ask("empty=1", path=path, stream=stream).done()

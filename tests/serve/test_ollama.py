@@ -177,6 +177,24 @@ async def test_client_wakes_and_sleeps_a_model(door: Door, client: ollama.AsyncC
     assert (await client.ps()).models == []
 
 
+async def test_model_sleeps_after_the_answer_that_asks_for_it(door: Door, client: ollama.AsyncClient) -> None:
+    answer = await client.chat(model="toy", messages=say("text=bye"), keep_alive=0)
+    assert (answer.message.content, answer.done) == ("bye", True)
+    assert answer.load_duration is not None
+    assert answer.load_duration > 0 or await door.state() == "asleep"
+    await door.until_state("asleep")
+
+
+async def test_model_that_another_uses_does_not_sleep_after_an_answer(door: Door, client: ollama.AsyncClient) -> None:
+    other = door.ask("prefill=1h", stream=True)
+    await door.until_state("awake")
+    await door.until_busy(1)
+    await client.chat(model="toy", messages=say("text=bye"), keep_alive=0)
+    assert await door.state() == "awake"
+    other.leave()
+    await other.done()
+
+
 async def test_load_that_fails_is_told(tmp_path: Path) -> None:
     async with front_door(tmp_path, args=("--crash-at-load", "3")) as door:
         with pytest.raises(ollama.ResponseError, match="exited with code 3") as caught:

@@ -228,8 +228,14 @@ FAILURES: dict[str, tuple[Act, int, str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("path", "stream"), [*((path, False) for path in DIALECTS), (CHAT, True), (MESSAGES, True)])
-@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize(
+    ("failure", "path", "stream"),
+    [
+        *((failure, CHAT, False) for failure in FAILURES),
+        *((failure, path, stream) for failure in ("401", "overflow", "500") for path in DIALECTS[1:] for stream in (False, True)),
+        *((failure, CHAT, True) for failure in ("401", "429", "hangs-up", "no-http")),
+    ],
+)
 async def test_failure_of_a_provider_is_typed_in_the_dialect(tmp_path: Path, failure: str, path: str, stream: bool) -> None:
     act, status, code, category = FAILURES[failure]
     async with clouds(tmp_path, cloud=(act,)) as (door, _):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from relight.clock import SystemClock
-from tests.serve.client import CHAT, MESSAGES, PATHS, Call, Door, front_door
+from tests.serve.client import CHAT, MESSAGES, Call, Door, front_door
 
 LARGE = "word " * 2000
 ONE: dict[str, Any] = {"parallel": 1}
@@ -67,7 +67,7 @@ async def test_wait_is_part_of_the_queue_also_after_a_wake(tmp_path: Path) -> No
     assert door.log.records[1]["interaction"]["timings"]["queue_ms"] == 2000.0
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
 async def test_waiting_stream_hears_a_sign_of_life_every_heartbeat(tmp_path: Path, path: str) -> None:
     async with front_door(tmp_path, **ONE, server={"heartbeat": "5s"}) as door:
         first = await holding(door)
@@ -237,7 +237,7 @@ async def test_held_answer_is_white_space_and_then_the_answer(tmp_path: Path) ->
     assert held.is_complete
 
 
-@pytest.mark.parametrize("path", [*PATHS, "/api/chat"])
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, "/api/chat"])
 async def test_error_after_white_space_is_an_error_body_with_status_200(tmp_path: Path, path: str) -> None:
     server = {"hold_json": "10s", "heartbeat": "5s"}
     async with front_door(tmp_path, **ONE, server=server, args=("--load-forever",), wake_timeout="30s") as door:

@@ -16,6 +16,7 @@ from relight.engines.scripted_answer import Answer, Kind, Section, Stamp
 from relight.engines.scripted_dialects import CHAT, COMPLETION, MESSAGES
 from relight.engines.scripted_dialects import Dialect as Writer
 from relight.engines.scripted_responses import RESPONSES
+from relight.errors import ContextOverflow
 from relight.wire.anthropic import Messages
 from relight.wire.dialect import Dialect, Tap, Usage
 from relight.wire.openai import Chat, Responses
@@ -204,6 +205,13 @@ def test_scripted_engine_is_read_like_the_real_one(dialect: Dialect, writer: Wri
         tap.feed(part)
     assert replace(tap.finish(), decode_s=None) == Usage(31, 30, 6, finish)
     assert tap.text == "Hello there"
+
+
+@pytest.mark.parametrize("dialect", [Chat(), Responses()])
+def test_overflow_message_holds_its_code_for_clients_that_show_the_message_alone(dialect: Dialect) -> None:
+    message = dialect.error_body(ContextOverflow("too long", prompt_tokens=300, context_tokens=256))["error"]["message"]
+    assert message.startswith("This model's maximum context length is 256 tokens. However, your messages resulted in 300 tokens.")
+    assert message.endswith("(context_length_exceeded)")
 
 
 def test_embeddings_have_a_prompt_and_no_completion() -> None:

@@ -26,6 +26,7 @@ def resolve(name: SecretName, folder: Path, environ: Mapping[str, str], *, key: 
     if not text:
         raise ConfigError(
             f"{key}: no secret called {name.secret}: neither the environment nor {folder / ENV_FILE} has it",
-            hint=f"set it in the environment, or add a line {name.secret}=VALUE to that file",
+            hint=f"set it in the environment, or add a line {name.secret}=VALUE to that file"
+            + (" (relight keys create NAME does)" if key == "auth.keys" else ""),
         )
     return Secret(name.secret, text)

@@ -15,13 +15,14 @@ from relight.lifecycle.runner import Ticket, Turn
 from relight.lifecycle.turns import Claim
 from relight.serve.front import Front, Provided, Served
 from relight.serve.http import JSON
-from relight.serve.prepare import CHAT, Prepared
+from relight.serve.prepare import Prepared
 from relight.serve.reply import Reply
 from relight.telemetry.interaction import Interaction, Phase
 from relight.wire.dialect import Dialect, Tap
 from relight.wire.ollama import line
 from relight.wire.ollama_answer import OllamaWriter
 from relight.wire.openai import Chat
+from relight.wire.translation import Writer
 
 _TRIES: Final = 5
 _TRY_AGAIN_S: Final = 0.2
@@ -75,14 +76,16 @@ class Asking:
         for more_tries in reversed(range(_TRIES)):
             with served.runner.ask(wanted) as ticket:
                 try:
-                    turn = await self._turn(ticket, served)
+                    turn = await self._turn(ticket, served, prepared.writer)
                     await self._relay(served, turn, prepared)
                 except _Unread:
                     if not more_tries:
                         raise
                 else:
-                    return
+                    break
             await self.front.clock.sleep(_TRY_AGAIN_S)
+        if prepared.sleeps_after:
+            _sleep_if_idle(served)
 
     async def provider(self, provided: Provided, prepared: Prepared) -> None:
         """Have a provider answer. Raises what `Provider.ask` raises."""
@@ -118,7 +121,7 @@ class Asking:
         else:
             await self.reply.whole(200, told, JSON)
 
-    async def _turn(self, ticket: Ticket, served: Served) -> Turn:
+    async def _turn(self, ticket: Ticket, served: Served, writer: Writer | None) -> Turn:
         """Wait for the engine and for a slot, telling whoever streams."""
         try:
             if (eta_s := ticket.eta_s) is not None:
@@ -132,6 +135,8 @@ class Asking:
         except EngineCrashed as error:
             raise _Unread(error.message) from error
         self.it.enter(Phase.PREFILL)
+        if isinstance(writer, OllamaWriter):
+            writer.load_s = self.it.finished().get(Phase.WAKE, 0.0)
         return turn
 
     async def _relay(self, served: Served, turn: Turn, prepared: Prepared) -> None:
@@ -175,6 +180,7 @@ class Asking:
             reply.tell_failure = prepared.writer.failed
         async for chunk in answer.chunks():
             tap.feed(chunk)
+            it.pieces += 1
             out = chunk if passage is None else passage.feed(chunk)
             if it.first_token_s is None and (tap.first_event_seen if passage is None else passage.has_content):
                 it.first_token()
@@ -183,7 +189,8 @@ class Asking:
         if passage is not None:
             if passage.is_empty and (again := prepared.again()) is not None:
                 return again
-            await reply.chunk(passage.finish())
+            if rest := passage.finish():
+                await reply.chunk(rest)
         self._note(tap)
         await reply.end()
         return None
@@ -197,11 +204,21 @@ class Asking:
         if provided is not None:
             it.cost_usd = provided.cost(it)
         if usage.error:
-            it.fail(
-                EngineFailed(f"engine: {usage.error}") if provided is None else ProviderUnavailable(f"provider: {usage.error}")
-            )
+            it.fail(EngineFailed(f"engine: {usage.error}") if provided is None else _failed_in_stream())
         if self.front.keeps_content:
             self.front.keep_content(it, reply=tap.text)
+
+
+def _failed_in_stream() -> ProviderUnavailable:
+    """For the record alone: the client has the provider's own words, which may quote what was asked."""
+    return ProviderUnavailable("provider: said in its stream that it failed")
+
+
+def _sleep_if_idle(served: Served) -> None:
+    """A client of Ollama wants the memory back after its answer (`keep_alive` 0): if nobody else uses the model."""
+    status = served.runner.status()
+    if not status.running and not status.waiting:
+        served.runner.sleep()
 
 
 async def _collect(answer: Answer, tap: Tap) -> bytes:

@@ -25,6 +25,7 @@ from relight.wire.translation import About, Translation
 
 _NEVER_STREAM: Final = frozenset({"/v1/messages/count_tokens", "/v1/embeddings", "/v1/rerank", "/api/embed", "/api/embeddings"})
 _LAST_WORD_S: Final = 0.3
+_BYTES_A_TOKEN: Final = 4  # of English and of code, about
 # Another backend may well answer what this one could not: it is down, full, slow, or smaller.
 _NEXT_MAY_ANSWER: Final = frozenset(
     {
@@ -84,7 +85,7 @@ class Completions:
             try:
                 await self._admitted(request, it, reply, visitor)
             finally:
-                await lease.spend((it.prompt_tokens or 0) + (it.completion_tokens or 0))
+                await lease.spend(_tokens(it))
 
     async def _admitted(self, request: Request, it: Interaction, reply: Reply, visitor: Visitor) -> None:
         server = self._front.config.server
@@ -161,6 +162,13 @@ def _may_go_on(error: RelightError) -> bool:
     """Whether another may answer. What a provider calls malformed is so to all of them."""
     is_malformed = error.category is Category.PROVIDER_REJECTED and error.http_status in (400, 422)
     return error.category in _NEXT_MAY_ANSWER and not is_malformed
+
+
+def _tokens(it: Interaction) -> int:
+    """What an interaction is charged for. One that was left before it told is charged by its size: leaving early is not free."""
+    if it.prompt_tokens is None and it.first_token_s is not None:
+        return it.bytes_in // _BYTES_A_TOKEN + it.pieces
+    return (it.prompt_tokens or 0) + (it.completion_tokens or 0)
 
 
 def _text(found: Fields, name: str) -> str | None:

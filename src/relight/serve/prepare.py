@@ -62,6 +62,8 @@ class Prepared:
     """Who tells the answer, if that is not the backend itself."""
     sleeps: bool | None = None
     """Nothing is asked: the model shall only wake, or sleep."""
+    sleeps_after: bool = False
+    """The client wants the model to sleep after its answer."""
 
     def again(self) -> Prepared | None:
         """The same once more, so that the answer is not empty; `None` when nothing better can be asked."""
@@ -100,7 +102,8 @@ def _translated(question: Question, translation: Translation, speech: Speech) ->
     if isinstance(told, Asked) and told.asks_nothing:
         return Prepared("", b"", writer=told.writer, sleeps=told.keep_alive_s == 0)
     if translation.path == CHAT:
-        return _as_chat(told.chat, speech, told.writer)
+        is_last = isinstance(told, Asked) and told.keep_alive_s == 0
+        return replace(_as_chat(told.chat, speech, told.writer), sleeps_after=is_last)
     asked = {**told.chat, "model": speech.needs.model or told.chat["model"]}
     return Prepared(translation.path, msgspec.json.encode(asked), Pipe((), told.writer), told.writer)
 

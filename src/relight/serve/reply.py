@@ -33,7 +33,9 @@ class Reply:
         self._dialect = dialect
         self._lock = asyncio.Lock()
         self._boundary = sse.Boundary()
-        self._last_life = self._last_event = front.clock.now()
+        self._now = front.clock.now
+        self._last_life = self._last_event = self._now()
+        self._has_comments = dialect.stream_type == EventStream.stream_type
         self._loop = asyncio.get_running_loop()
         self.sending_since: float | None = None
         """Loop time since when the client has been waited for; a `Watch` looks at it."""
@@ -71,16 +73,13 @@ class Reply:
             if self._has_comments:
                 await self._write(sse.comment(text))
 
-    @property
-    def _has_comments(self) -> bool:
-        return self._dialect.stream_type == EventStream.stream_type
-
     async def chunk(self, data: bytes) -> None:
         """Pass on a piece of the stream. Waits while the client is slower than the engine."""
         async with self._lock:
-            await self._begin()
-            if not (self._boundary.is_between_events and _is_comment(data)):
-                self._last_life = self._last_event = self._front.clock.now()
+            if not self.is_started:
+                await self._begin()
+            if not (_is_comment(data) and self._boundary.is_between_events):
+                self._last_life = self._last_event = self._now()
                 self.has_answer = True
             await self._write(data)
 
@@ -169,7 +168,7 @@ class Reply:
             await self._front.clock.sleep(float(self._front.config.server.heartbeat))
 
     def _sign_of_life(self, model: str) -> bytes:
-        now = self._front.clock.now()
+        now = self._now()
         if self._has_comments and now - self._last_event < self._dialect.comments_only_s:
             return sse.comment("still here")
         self._last_event = now
@@ -185,7 +184,13 @@ class Reply:
         self.is_started = True
 
     async def _write(self, data: bytes) -> None:
-        await self._send(self._request.send({"type": "http.response.body", "body": data, "more_body": True}))
+        self.sending_since = self._loop.time()
+        try:
+            await self._request.send({"type": "http.response.body", "body": data, "more_body": True})
+        except OSError as error:
+            raise _left(error) from error
+        finally:
+            self.sending_since = None
         if self._has_comments:
             self._boundary.feed(data)  # other framings are written by us alone, in whole events
         self._it.bytes_out += len(data)
@@ -204,10 +209,14 @@ class Reply:
         try:
             await sending
         except OSError as error:
-            # ASGI lets a server say so in this way; uvicorn's `send` does nothing and its `receive` says it.
-            raise ClientGone("client: left before its answer was complete") from error
+            raise _left(error) from error
         finally:
             self.sending_since = None
+
+
+def _left(error: OSError) -> ClientGone:
+    """ASGI lets a server say so in this way; uvicorn's `send` does nothing and its `receive` says it."""
+    return ClientGone(f"client: left before its answer was complete ({type(error).__name__})")
 
 
 def _is_comment(data: bytes) -> bool:

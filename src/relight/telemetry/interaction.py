@@ -87,6 +87,8 @@ class Interaction:
         self.completion_tokens: int | None = None
         self.first_token_s: float | None = None
         self.bytes_in = self.bytes_out = 0
+        self.pieces = 0
+        """Pieces of a stream that have passed, about one a token."""
         self.content: dict[str, Any] | None = None
         self.is_closed = False
 

@@ -49,6 +49,8 @@ class Events:
 
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes; return the whole events that they complete, still as bytes."""
+        if not self._tail and chunk.endswith(b"\n\n"):  # as engines write: one event at a time
+            return chunk
         buffered = self._tail + chunk if self._tail else chunk
         end = max(buffered.rfind(b"\n\n") + 2, buffered.rfind(b"\n\r\n") + 3)
         if end <= 2:  # neither was found
