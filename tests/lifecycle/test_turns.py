@@ -80,6 +80,18 @@ def test_small_request_gets_the_lowest_slot_and_large_the_highest() -> None:
     assert it.ask(3, Claim("a", LARGE), 0.0) == [Grant(3, 1)]
 
 
+def test_conversation_that_goes_on_gets_the_slot_that_holds_its_beginning() -> None:
+    it = turns(slots=3)
+    it.ask(1, Claim("a", 50_000), 0.0)
+    it.ask(2, Claim("a", 20_000), 0.0)
+    it.done(1, 1.0)
+    it.done(2, 1.0)
+    assert it.ask(3, Claim("a", 21_000), 1.0) == [Grant(3, 1)]
+    assert it.ask(4, Claim("a", 51_000), 1.0) == [Grant(4, 2)]
+    it.done(4, 2.0)
+    assert it.ask(5, Claim("b", 51_000), 2.0) == [Grant(5, 2)]
+
+
 def test_full_queue_is_refused_at_once_with_the_measured_wait() -> None:
     it = turns(depth=1)
     it.ask(1, Claim(), 0.0)

@@ -11,7 +11,7 @@ from bench.wake import bare_engine
 from bench.wire import post
 
 from relight.errors import InvalidRequest, WeightsError
-from relight.wire.mending import AddedUsage, Mended, Needs, encode, fields, mend
+from relight.wire.mending import Mended, Needs, encode, fields, mend
 
 NEEDS = Needs(context=8192, max_tokens=1024)
 USER = {"role": "user", "content": "hi"}
@@ -111,7 +111,7 @@ def test_default_end_is_not_beyond_the_context() -> None:
 
 # --- what is asked beside the request
 
-ASKING = Needs(context=8192, max_tokens=9, include_usage=True, progress=True, slot=1)
+ASKING = Needs(context=8192, max_tokens=9, include_usage=True, progress=True)
 
 
 @pytest.mark.parametrize("said", [{}, {"stream_options": None}, {"stream_options": {"include_usage": False}}], ids=str)
@@ -142,11 +142,11 @@ def test_progress_that_the_client_declined_stays_declined() -> None:
 @pytest.mark.parametrize("said", [{}, {"stream": False}, {"stream": None}, {"stream": "yes"}], ids=str)
 def test_whole_answer_is_asked_for_neither_usage_nor_progress(said: dict[str, Any]) -> None:
     request = {**history(USER), **said}
-    assert mended(request, ASKING) == {**request, "id_slot": 1}
+    assert mended(request, ASKING) == request
 
 
 def test_slot_is_the_servers_to_choose() -> None:
-    assert mended({**history(USER), "id_slot": 7}, ASKING)["id_slot"] == 1
+    assert "id_slot" not in mended({**history(USER), "id_slot": 7}, ASKING)
 
 
 # --- messages
@@ -247,22 +247,6 @@ def test_image_goes_to_a_model_that_reads_images() -> None:
 def test_tools_that_are_no_functions_are_refused(tools: object, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         mended({**history(USER), "tools": tools})
-
-
-# --- the usage that was added
-
-
-def test_added_usage_is_taken_out_and_nothing_else() -> None:
-    added = AddedUsage()
-    word = {"choices": [{"index": 0, "delta": {"content": "hi"}}], "usage": {"completion_tokens": 1}}
-    beat: dict[str, Any] = {"choices": []}
-    assert [added.feed(chunk) for chunk in (beat, word, {"choices": [], "usage": {"completion_tokens": 1}})] == [
-        [beat],
-        [word],
-        [],
-    ]
-    assert added.finish() == []
-    assert added.whole(word) == word
 
 
 # --- the engine itself

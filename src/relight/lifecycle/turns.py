@@ -71,6 +71,7 @@ class Turns:
 
     def __init__(self, slots: int, *, depth: int, patience_s: float) -> None:
         self._slots: list[_Running | None] = [None] * slots
+        self._last: list[Claim | None] = [None] * slots
         self._waiting: list[_Waiting] = []
         self._depth, self._patience_s = depth, patience_s
         self._grants = 0
@@ -131,6 +132,7 @@ class Turns:
         """The engine is gone: no slot is taken any more, and whoever waited must ask again."""
         waiting, self._waiting = self._waiting, []
         self._slots = [None] * len(self._slots)
+        self._last = [None] * len(self._slots)
         self._last_grant = {}
         gone = "engine: ended while requests waited for their turn"
         return [Deny(one.request, EngineCrashed(gone)) for one in waiting]
@@ -160,12 +162,25 @@ class Turns:
         return min(range(len(self._waiting)), key=rank)
 
     def _grant(self, request: int, claim: Claim, now: float) -> Grant:
-        free = [index for index, slot in enumerate(self._slots) if slot is None]
-        slot = free[0] if claim.is_small else free[-1]
+        slot = self._fitting(claim)
         self._slots[slot] = _Running(request, claim, now)
+        self._last[slot] = claim
         self._grants += 1
         self._last_grant[claim.who] = self._grants
         return Grant(request, slot)
+
+    def _fitting(self, claim: Claim) -> int:
+        """The free slot that most likely holds the beginning of this prompt: conversations grow, so it is the one whose last
+        request came from the same key and was a little smaller. Else the lowest one for a small request, the highest for a large.
+        """
+
+        def rank(index: int) -> tuple[bool, int, int]:
+            last, place = self._last[index], index if claim.is_small else -index
+            if last is None or last.who != claim.who or last.is_small != claim.is_small or last.size > claim.size:
+                return (True, 0, place)
+            return (False, claim.size - last.size, place)
+
+        return min((index for index, slot in enumerate(self._slots) if slot is None), key=rank)
 
     def _measure(self, seconds: float) -> None:
         self._mean_s = seconds if self._mean_s is None else self._mean_s + _MEMORY * (seconds - self._mean_s)

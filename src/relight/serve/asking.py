@@ -230,7 +230,7 @@ async def _collect(answer: Answer, tap: Tap) -> bytes:
 
 
 def _pin(body: bytes, slot: int) -> bytes:
-    """The request with the slot that it shall be answered in; a slot that the client chose itself stands behind it, and wins."""
+    """The request with the slot that it shall be answered in."""
     text = body.lstrip()
     return b'{"id_slot":%d,%b' % (slot, text[1:]) if text[1:].lstrip()[:1] == b'"' else body
 

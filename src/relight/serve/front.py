@@ -26,6 +26,7 @@ from relight.telemetry.sinks import Sink
 from relight.weights.description import Description
 from relight.wire.dialect import Usage
 from relight.wire.mending import Fields, Needs
+from relight.wire.ollama import model_name
 
 _MAX_NAME: Final = 80  # characters of a name that somebody else chose
 _PROVIDER_PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
@@ -118,7 +119,7 @@ class Front:
         if wanted is None:
             raise InvalidRequest("model: is missing, and no default_model is configured", hint=f"use one of: {known}")
         if wanted not in self.config.models:
-            wanted = wanted.removesuffix(":latest")  # Ollama's clients add it to every name
+            wanted = model_name(wanted)
         if wanted not in self.config.models:
             raise ModelNotFound(f'model: there is no "{wanted[:_MAX_NAME]}"; there is: {known}')
         return wanted

@@ -13,7 +13,7 @@ import msgspec
 from relight.errors import InvalidRequest
 from relight.serve.pipe import Passage, Pipe, Untouched, WithoutUsage
 from relight.wire.forced import force
-from relight.wire.mending import AddedUsage, Fields, Needs, encode, mend
+from relight.wire.mending import Fields, Needs, encode, mend
 from relight.wire.never_empty import NeverEmpty, retry_request
 from relight.wire.ollama_request import Asked
 from relight.wire.translation import About, Filter, Json, Translation, Writer
@@ -111,14 +111,10 @@ def _translated(question: Question, translation: Translation, speech: Speech) ->
 def _as_chat(chat: Json, speech: Speech, writer: Writer | None) -> Prepared:
     forced = force(chat) if speech.has_grammar else None
     fields: Fields = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in chat.items()}
-    done = mend(fields, speech.needs_of_native if writer is None else speech.needs)
-    filters: list[Filter] = []
-    if forced is not None:
-        filters.append(forced)
-    if done.adds_usage and writer is None:
-        filters.append(AddedUsage())
+    mend(fields, speech.needs_of_native if writer is None else speech.needs)
+    filters: tuple[Filter, ...] = () if forced is None else (forced,)
     empty = NeverEmpty() if speech.has_grammar else None
-    return Prepared(CHAT, encode(fields), Pipe(tuple(filters), writer, empty), writer)
+    return Prepared(CHAT, encode(fields), Pipe(filters, writer, empty), writer)
 
 
 def _decoded(body: bytes) -> Json:

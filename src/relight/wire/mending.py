@@ -41,8 +41,6 @@ class Needs:
     """Ask for usage at the end of every stream."""
     progress: bool = False
     """Ask llama.cpp to tell in a stream how far it has read the prompt."""
-    slot: int | None = None
-    """llama.cpp's slot to answer in."""
     images: bool = False
     """The model reads images."""
 
@@ -53,7 +51,7 @@ class Mended:
 
     changed: bool
     adds_usage: bool
-    """Usage comes although the client did not ask for it: its stream wants `AddedUsage`."""
+    """Usage comes although the client did not ask for it: it has to be taken out of its stream."""
 
 
 def fields(body: bytes) -> Fields:
@@ -78,7 +76,7 @@ def mend(request: Fields, needs: Needs) -> Mended:
         changed_name, adds_usage = name_model(request, needs), ask_usage(request, needs)
         return Mended(changed=changed_name or adds_usage, adds_usage=adds_usage)
     check_tools(request)
-    steps: tuple[Callable[[Fields, Needs], bool], ...] = (name_model, cap_answer, mend_messages, ask_progress, pin_slot)
+    steps: tuple[Callable[[Fields, Needs], bool], ...] = (name_model, cap_answer, mend_messages, ask_progress, drop_slot)
     changed = [step(request, needs) for step in steps]
     adds_usage = ask_usage(request, needs)
     return Mended(changed=any(changed) or adds_usage, adds_usage=adds_usage)
@@ -131,9 +129,9 @@ def ask_progress(request: Fields, needs: Needs) -> bool:
     )
 
 
-def pin_slot(request: Fields, needs: Needs) -> bool:
-    """Answer in the slot that holds the prefix, whatever the client thinks of slots."""
-    return needs.slot is not None and _put(request, "id_slot", needs.slot)
+def drop_slot(request: Fields, needs: Needs) -> bool:
+    """The slot is the server's to choose: it knows which are free, and gives them in turn."""
+    return request.pop("id_slot", None) is not None
 
 
 def check_tools(request: Fields) -> None:
@@ -212,22 +210,6 @@ def tool_arguments(function: Json) -> bool:
         return False
     function["arguments"] = msgspec.json.encode({"_raw": said}).decode() if said.strip() else "{}"
     return True
-
-
-class AddedUsage:
-    """Takes out of a stream the usage that its client did not ask for."""
-
-    def feed(self, chunk: Json) -> list[Json]:
-        """See `Filter.feed`."""
-        return [] if chunk.get("usage") is not None and chunk.get("choices") == [] else [chunk]
-
-    def finish(self) -> list[Json]:
-        """See `Filter.finish`."""
-        return []
-
-    def whole(self, answer: Json) -> Json:
-        """See `Filter.whole`: whole answers always tell their usage."""
-        return answer
 
 
 def json_kind(value: object) -> str:
