@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from relight.access.keys import Keys, presented
 from relight.config.checks import is_loopback
@@ -14,8 +15,7 @@ from relight.serve.http import Request
 _OPEN: Final = frozenset({"/livez", "/readyz", "/", "/api/hello"})
 
 
-@dataclass(frozen=True, slots=True)
-class Visitor:
+class Visitor(Struct, frozen=True):
     """Who asks: the name of the key, if one was needed, and whom limits are counted for."""
 
     key: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -57,8 +56,7 @@ class _Unread(EngineCrashed):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
+class Asking(msgspec.Struct, frozen=True):
     """One request in front of whoever may answer it."""
 
     front: Front

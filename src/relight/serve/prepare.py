@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
+from msgspec import Struct, structs
 
 from relight.errors import InvalidRequest
 from relight.serve.pipe import Passage, Pipe, Untouched, WithoutUsage
@@ -39,8 +40,7 @@ class Speech:
         object.__setattr__(self, "needs_of_native", replace(self.needs, progress=False))
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """A request as it came."""
 
     path: str
@@ -50,8 +50,7 @@ class Question:
     translation: Translation | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """What is sent, and what its answer goes through."""
 
     path: str
@@ -98,12 +97,14 @@ def prepare(question: Question, speech: Speech) -> Prepared:
 
 
 def _translated(question: Question, translation: Translation, speech: Speech) -> Prepared:
-    told = translation.translate(_decoded(question.body), replace(question.about, context=speech.needs.context or _UNBOUNDED))
+    told = translation.translate(
+        _decoded(question.body), structs.replace(question.about, context=speech.needs.context or _UNBOUNDED)
+    )
     if isinstance(told, Asked) and told.asks_nothing:
         return Prepared("", b"", writer=told.writer, sleeps=told.keep_alive_s == 0)
     if translation.path == CHAT:
         is_last = isinstance(told, Asked) and told.keep_alive_s == 0
-        return replace(_as_chat(told.chat, speech, told.writer), sleeps_after=is_last)
+        return structs.replace(_as_chat(told.chat, speech, told.writer), sleeps_after=is_last)
     asked = {**told.chat, "model": speech.needs.model or told.chat["model"]}
     return Prepared(translation.path, msgspec.json.encode(asked), Pipe((), told.writer), told.writer)
 

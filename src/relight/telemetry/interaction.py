@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+
+from msgspec import Struct
 
 from relight.clock import Clock
 from relight.errors import Category, RelightError
@@ -52,8 +54,7 @@ class Origin:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class HttpFacts:
+class HttpFacts(Struct, frozen=True):
     """What the access log wants to know of the request."""
 
     method: str
@@ -140,13 +141,12 @@ class Interaction:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """A closed interaction, ready for a sink. Times in seconds; `phases` add up to `total_s`."""
 
     interaction: Interaction
     total_s: float
-    phases: dict[Phase, float] = field(default_factory=dict)
+    phases: dict[Phase, float] = {}
 
     def fields(self) -> dict[str, Any]:
         """The `interaction` object of the log line, as the design lists it; what is not known is left out."""

@@ -45,8 +45,7 @@ class Needs:
     """The model reads images."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mended:
+class Mended(msgspec.Struct, frozen=True):
     """What was done to a request."""
 
     changed: bool
