@@ -8,6 +8,7 @@ take the place of its cache.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final
@@ -170,17 +171,20 @@ class Turns:
         return Grant(request, slot)
 
     def _fitting(self, claim: Claim) -> int:
-        """The free slot that most likely holds the beginning of this prompt: conversations grow, so it is the one whose last
-        request came from the same key and was a little smaller. Else the lowest one for a small request, the highest for a large.
-        """
-
-        def rank(index: int) -> tuple[bool, int, int]:
-            last, place = self._last[index], index if claim.is_small else -index
-            if last is None or last.who != claim.who or last.is_small != claim.is_small or last.size > claim.size:
-                return (True, 0, place)
-            return (False, claim.size - last.size, place)
-
-        return min((index for index, slot in enumerate(self._slots) if slot is None), key=rank)
+        """The lowest free slot for a small request. For a large one the free slot that most likely holds the beginning of its
+        prompt: conversations grow, so it is the one whose last request came from the same key and was a little smaller; else the
+        highest."""
+        if claim.is_small:
+            return self._slots.index(None)
+        best, grown = -1, sys.maxsize
+        for index, slot in enumerate(self._slots):
+            if slot is None:
+                last = self._last[index]
+                goes_on = last is not None and last.who == claim.who and SMALL_BYTES < last.size <= claim.size
+                by = claim.size - last.size if last is not None and goes_on else sys.maxsize
+                if by <= grown:
+                    best, grown = index, by
+        return best
 
     def _measure(self, seconds: float) -> None:
         self._mean_s = seconds if self._mean_s is None else self._mean_s + _MEMORY * (seconds - self._mean_s)
