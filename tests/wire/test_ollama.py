@@ -20,8 +20,8 @@ from relight.wire.dialect import Dialect, Usage
 from relight.wire.mending import Needs, encode, fields, mend
 from relight.wire.ollama import ModelFacts, OllamaChat, OllamaGenerate, model_name, ps, show, tags, version
 from relight.wire.ollama_answer import embed_answer, embedding_answer
-from relight.wire.ollama_request import Asked, chat_request, embed_request, embedding_request, generate_request
-from relight.wire.translation import About
+from relight.wire.ollama_request import chat_request, embed_request, embedding_request, generate_request
+from relight.wire.translation import About, Translated
 
 ABOUT = About(model="smol", id="int_1", created=1_795_314_088)
 CONTEXT = 8192
@@ -49,7 +49,7 @@ class Door:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.asked: Asked | None = None
+        self.asked: Translated | None = None
         self.client = ollama.Client(host="http://ollama.test", transport=httpx.MockTransport(self._answer))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:

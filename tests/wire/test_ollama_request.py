@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from relight.errors import InvalidRequest
-from relight.wire.ollama_request import Asked, chat_request, generate_request
-from relight.wire.translation import About
+from relight.wire.ollama_request import chat_request, generate_request
+from relight.wire.translation import About, Translated
 
 ABOUT = About(model="smol", id="int_1", created=1_795_314_088)
 USER = {"role": "user", "content": "hi"}
 
 
-def chat(*messages: object, **more: object) -> Asked:
+def chat(*messages: object, **more: object) -> Translated:
     return chat_request({"model": "smol", "messages": list(messages or (USER,)), **more}, ABOUT, 8192)
 
 
-def generate(**request: object) -> Asked:
+def generate(**request: object) -> Translated:
     return generate_request({"model": "smol", **request}, ABOUT, 8192)
 
 
@@ -85,7 +85,7 @@ def test_generate_refuses_what_a_chat_cannot_do(name: str) -> None:
 
 
 @pytest.mark.parametrize("asked", [chat_request({"messages": []}, ABOUT, 9), generate(), generate(system="x")])
-def test_request_without_a_question_only_wakes(asked: Asked) -> None:
+def test_request_without_a_question_only_wakes(asked: Translated) -> None:
     assert asked.asks_nothing
     assert not chat().asks_nothing
 

@@ -7,20 +7,18 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from relight.errors import MethodNotAllowed, PathNotFound, RelightError
+from relight.serve import translations as words
 from relight.serve.completions import Completions
 from relight.serve.front import Front
 from relight.serve.http import Receive, Request, Scope, Send
-from relight.serve.ollama import CHATS, EMBEDS, EMBEDS_ONE, GENERATES, Ollama
+from relight.serve.ollama import Ollama
 from relight.serve.ops import Ops
 from relight.serve.page import Pages
-from relight.serve.prepare import CHAT
 from relight.serve.reply import error_headers
 from relight.wire.anthropic import Messages
 from relight.wire.dialect import Dialect
-from relight.wire.messages_request import to_chat as messages_to_chat
 from relight.wire.ollama import OllamaChat, OllamaGenerate
 from relight.wire.openai import Chat, Responses
-from relight.wire.responses_request import to_chat as responses_to_chat
 from relight.wire.translation import Translation
 
 Handler = Callable[[Request], Awaitable[None]]
@@ -142,13 +140,13 @@ def _routes(front: Front) -> tuple[dict[str, Methods], list[tuple[str, Methods]]
         "/v1/completions": model(Chat("completions", "text_completion"), "/v1/completions"),
         "/v1/embeddings": model(Chat("embeddings"), "/v1/embeddings"),
         "/v1/rerank": model(Chat("rerank"), "/v1/rerank"),
-        "/v1/responses": model(Responses(), "/v1/responses", Translation(CHAT, responses_to_chat)),
-        "/v1/messages": model(Messages(), "/v1/messages", Translation(CHAT, messages_to_chat)),
+        "/v1/responses": model(Responses(), "/v1/responses", words.RESPONSES),
+        "/v1/messages": model(Messages(), "/v1/messages", words.MESSAGES),
         "/v1/messages/count_tokens": model(Messages(), "/v1/messages/count_tokens"),
-        "/api/chat": model(OllamaChat(), "/api/chat", CHATS),
-        "/api/generate": model(OllamaGenerate(), "/api/generate", GENERATES),
-        "/api/embed": model(OllamaGenerate(), "/api/embed", EMBEDS),
-        "/api/embeddings": model(OllamaGenerate(), "/api/embeddings", EMBEDS_ONE),
+        "/api/chat": model(OllamaChat(), "/api/chat", words.OLLAMA_CHAT),
+        "/api/generate": model(OllamaGenerate(), "/api/generate", words.OLLAMA_GENERATE),
+        "/api/embed": model(OllamaGenerate(), "/api/embed", words.OLLAMA_EMBED),
+        "/api/embeddings": model(OllamaGenerate(), "/api/embeddings", words.OLLAMA_EMBEDDINGS),
         "/api/tags": {"GET": ollama.tags},
         "/api/ps": {"GET": ollama.ps},
         "/api/show": {"POST": ollama.show},

@@ -18,8 +18,6 @@ from relight.serve.prepare import Prepared
 from relight.serve.reply import Reply
 from relight.telemetry.interaction import Interaction, Phase
 from relight.wire.dialect import Dialect, Tap
-from relight.wire.ollama import line
-from relight.wire.ollama_answer import OllamaWriter
 from relight.wire.openai import Chat
 from relight.wire.translation import Writer
 
@@ -111,6 +109,9 @@ class Asking(msgspec.Struct, frozen=True):
         await self._moved(prepared, is_asleep=is_asleep)
 
     async def _moved(self, prepared: Prepared, *, is_asleep: bool) -> None:
+        from relight.wire.ollama import line
+        from relight.wire.ollama_answer import OllamaWriter
+
         assert isinstance(prepared.writer, OllamaWriter)  # noqa: S101 - nobody else asks for nothing
         told = line(prepared.writer.loaded(is_asleep=is_asleep))
         if self.it.stream:
@@ -133,8 +134,8 @@ class Asking(msgspec.Struct, frozen=True):
         except EngineCrashed as error:
             raise _Unread(error.message) from error
         self.it.enter(Phase.PREFILL)
-        if isinstance(writer, OllamaWriter):
-            writer.load_s = self.it.finished().get(Phase.WAKE, 0.0)
+        if writer is not None and (wake_s := self.it.finished().get(Phase.WAKE)):
+            writer.woke(wake_s)
         return turn
 
     async def _relay(self, served: Served, turn: Turn, prepared: Prepared) -> None:

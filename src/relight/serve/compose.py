@@ -12,8 +12,6 @@ from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
 from relight.config.schema import Model
 from relight.config.secrets import resolve
-from relight.providers.provider import Provider
-from relight.providers.target import Target
 from relight.serve.admission import Gate
 from relight.serve.app import App
 from relight.serve.front import Front, Provided, provider_speech
@@ -51,6 +49,9 @@ def create_app(config: Loaded | str | Path, *, sink: Sink | None = None, clock: 
 
 def _hire(name: str, model: Model, loaded: Loaded, clock: Clock) -> Provided:
     """A model of somebody else."""
+    from relight.providers.provider import Provider
+    from relight.providers.target import Target
+
     key = resolve(model.api_key, loaded.folder, os.environ, key=f"models.{name}.api_key")
     target = Target.of(name, model, key)
     return Provided(name, Provider(target, clock), target.host, provider_speech(target.name), model.price)

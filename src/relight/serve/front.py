@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from relight.access.limits import Limiter
 from relight.clock import Clock
@@ -13,8 +13,6 @@ from relight.engines.base import Capabilities
 from relight.engines.kept import Connections
 from relight.errors import InvalidRequest, ModelNotFound, RelightError
 from relight.lifecycle.runner import Runner
-from relight.providers.price import cost_usd
-from relight.providers.provider import Provider
 from relight.serve.admission import Gate
 from relight.serve.http import Request
 from relight.serve.prepare import Speech
@@ -27,6 +25,9 @@ from relight.weights.description import Description
 from relight.wire.dialect import Usage
 from relight.wire.mending import Fields, Needs
 from relight.wire.ollama import model_name
+
+if TYPE_CHECKING:
+    from relight.providers.provider import Provider
 
 _MAX_NAME: Final = 80  # characters of a name that somebody else chose
 _PROVIDER_PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
@@ -80,6 +81,8 @@ class Provided:
 
     def cost(self, it: Interaction) -> float | None:
         """What an answer cost, in USD, if that is known."""
+        from relight.providers.price import cost_usd
+
         return cost_usd(self.price, Usage(prompt=it.prompt_tokens, cached=it.cached_tokens, completion=it.completion_tokens))
 
 

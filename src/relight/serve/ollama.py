@@ -1,59 +1,13 @@
-"""Ollama's side of the front door: how its requests are put to a backend, and what its clients ask about models."""
+"""What Ollama's clients ask about models: its listings. Its chats and vectors are completions like all others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Final
-
-from relight.errors import NotSupported, RelightError
 from relight.lifecycle.machine import State
 from relight.serve.front import Front
 from relight.serve.http import Request
 from relight.serve.ops import capabilities
-from relight.serve.prepare import CHAT
 from relight.wire import ollama as wire
 from relight.wire.mending import fields
-from relight.wire.ollama_answer import embed_answer, embedding_answer
-from relight.wire.ollama_request import chat_request, embed_request, embedding_request, generate_request
-from relight.wire.translation import About, Json, Translated, Translation
-
-_EMBEDDINGS: Final = "/v1/embeddings"
-
-
-class Vectors:
-    """Tells an embeddings answer; see `Writer`. There is no stream of one."""
-
-    def __init__(self, tell: Callable[[Json], Json]) -> None:
-        self._tell = tell
-
-    def feed(self, chunk: Json) -> bytes:
-        raise NotSupported("request: vectors come in one piece")
-
-    def finish(self) -> bytes:
-        return b""
-
-    def failed(self, error: RelightError) -> bytes:
-        return wire.OllamaGenerate().error_event(error)
-
-    def whole(self, answer: Json) -> Json:
-        return self._tell(answer)
-
-
-CHATS: Final = Translation(CHAT, lambda body, about: chat_request(body, about, about.context))
-GENERATES: Final = Translation(CHAT, lambda body, about: generate_request(body, about, about.context))
-
-
-def _embed(body: Json, about: About) -> Translated:
-    return Translated(embed_request(body, about, about.context), Vectors(partial(embed_answer, about=about)))
-
-
-def _embed_one(body: Json, about: About) -> Translated:
-    return Translated(embedding_request(body, about, about.context), Vectors(embedding_answer))
-
-
-EMBEDS: Final = Translation(_EMBEDDINGS, _embed)
-EMBEDS_ONE: Final = Translation(_EMBEDDINGS, _embed_one)
 
 
 class Ollama:

@@ -16,7 +16,6 @@ from relight.serve.pipe import Passage, Pipe, Untouched, WithoutUsage
 from relight.wire.forced import force
 from relight.wire.mending import Fields, Needs, encode, mend
 from relight.wire.never_empty import NeverEmpty, retry_request
-from relight.wire.ollama_request import Asked
 from relight.wire.translation import About, Filter, Json, Translation, Writer
 
 CHAT: Final = "/v1/chat/completions"
@@ -100,10 +99,10 @@ def _translated(question: Question, translation: Translation, speech: Speech) ->
     told = translation.translate(
         _decoded(question.body), structs.replace(question.about, context=speech.needs.context or _UNBOUNDED)
     )
-    if isinstance(told, Asked) and told.asks_nothing:
+    if told.asks_nothing:
         return Prepared("", b"", writer=told.writer, sleeps=told.keep_alive_s == 0)
     if translation.path == CHAT:
-        is_last = isinstance(told, Asked) and told.keep_alive_s == 0
+        is_last = told.keep_alive_s == 0
         return structs.replace(_as_chat(told.chat, speech, told.writer), sleeps_after=is_last)
     asked = {**told.chat, "model": speech.needs.model or told.chat["model"]}
     return Prepared(translation.path, msgspec.json.encode(asked), Pipe((), told.writer), told.writer)

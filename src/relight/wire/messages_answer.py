@@ -54,6 +54,9 @@ class MessagesWriter:
         delta = {"type": "message_delta", "delta": self._ending.told(self._blocks), "usage": self._tokens.told()}
         return opening + _events([*self._telling.end(), delta, {"type": "message_stop"}])
 
+    def woke(self, seconds: float) -> None:
+        """See `Writer.woke`; there is no place for it."""
+
     def failed(self, error: RelightError) -> bytes:
         """See `Writer.failed`."""
         return Messages().error_event(error)

@@ -45,6 +45,10 @@ class OllamaWriter:
         """See `Writer.finish`."""
         return self._called() + line(self._ended(self._shape.said("", "", [])))
 
+    def woke(self, seconds: float) -> None:
+        """See `Writer.woke`."""
+        self.load_s = seconds
+
     def failed(self, error: RelightError) -> bytes:
         """See `Writer.failed`."""
         return line({"error": error.message, **{name: value for name, value in envelope(error).items() if name != "message"}})

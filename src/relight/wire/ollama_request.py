@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -42,17 +41,7 @@ _DURATION: Final = re.compile(r"([0-9]*\.?[0-9]+)(ns|us|µs|ms|s|m|h)")
 _IMAGE_KINDS: Final = (("iVBOR", "png"), ("/9j/", "jpeg"), ("R0lGOD", "gif"), ("UklGR", "webp"))
 
 
-@dataclass(frozen=True, slots=True)
-class Asked(Translated):
-    """A request as a chat request, and what it says beside."""
-
-    keep_alive_s: float | None
-    """How long the model should stay awake afterwards, in seconds: 0 not at all, infinity for ever, `None` not said."""
-    asks_nothing: bool
-    """Only to wake the model, or with `keep_alive_s` 0 to put it to sleep: the writer's `loaded` answers it."""
-
-
-def chat_request(request: Json, about: About, context: int) -> Asked:
+def chat_request(request: Json, about: About, context: int) -> Translated:
     """A request to /api/chat; `context` is the model's, in tokens. Raises `InvalidRequest`."""
     messages = _messages(request.get("messages"))
     chat: Json = {"model": about.model, "messages": messages}
@@ -61,7 +50,7 @@ def chat_request(request: Json, about: About, context: int) -> Asked:
     return _asked(chat, request, OllamaWriter(about, OllamaChat()), context)
 
 
-def generate_request(request: Json, about: About, context: int) -> Asked:
+def generate_request(request: Json, about: About, context: int) -> Translated:
     """A request to /api/generate; `context` is the model's, in tokens. Raises `InvalidRequest`."""
     for name in _UNSERVED:
         if request.get(name):
@@ -96,7 +85,7 @@ def embedding_request(request: Json, about: About, context: int) -> Json:
     return embed_request({**request, "input": _text(request.get("prompt"), "prompt")}, about, context)
 
 
-def _asked(chat: Json, request: Json, writer: OllamaWriter, context: int) -> Asked:
+def _asked(chat: Json, request: Json, writer: OllamaWriter, context: int) -> Translated:
     streams = request.get("stream")
     if not isinstance(streams, bool | None):
         raise InvalidRequest(f"stream: should be true or false, got {_shown(streams)}")
@@ -105,7 +94,7 @@ def _asked(chat: Json, request: Json, writer: OllamaWriter, context: int) -> Ask
         chat["stream_options"] = {"include_usage": True}
     chat |= _options(request.get("options"), context) | _format(request.get("format")) | _thinking(request.get("think"))
     chat |= {name: request[name] for name in ("logprobs", "top_logprobs") if request.get(name)}
-    return Asked(
+    return Translated(
         chat=chat,
         writer=writer,
         keep_alive_s=_keep_alive_s(request.get("keep_alive")),

@@ -49,6 +49,9 @@ class ResponsesWriter:
         """The events that close what is open, and the response."""
         return self._framed([*self._begin(), *self._end()])
 
+    def woke(self, seconds: float) -> None:
+        """See `Writer.woke`; there is no place for it."""
+
     def failed(self, error: RelightError) -> bytes:
         """The events of a response that ends with an error, under the id that it began with: official clients insist on it."""
         begin = self._begin()

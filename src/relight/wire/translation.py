@@ -60,6 +60,9 @@ class Writer(Protocol):
         only when the engine's stream came to its end."""
         ...
 
+    def woke(self, seconds: float) -> None:
+        """The request has waited so long for the model to wake; most dialects have no place to say so."""
+
     def failed(self, error: RelightError) -> bytes:
         """The events that end the stream with an error, wherever it stands."""
         ...
@@ -75,6 +78,10 @@ class Translated:
 
     chat: Json
     writer: Writer
+    keep_alive_s: float | None = None
+    """How long the model should stay awake afterwards, in seconds: 0 not at all, infinity for ever, `None` not said."""
+    asks_nothing: bool = False
+    """Only to wake the model, or with `keep_alive_s` 0 to put it to sleep: the writer's `loaded` answers it."""
 
 
 @dataclass(frozen=True, slots=True)
