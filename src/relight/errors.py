@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 
 class Category(StrEnum):
@@ -69,6 +69,15 @@ class RelightError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+_E = TypeVar("_E", bound=RelightError)
+
+
+def quiet(error: _E, log_message: str) -> _E:
+    """`error`, whose message may quote somebody, with what a log may say of it."""
+    error.log_message = log_message
+    return error
 
 
 # --- before anything is served ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from relight.cli.chat import Conversation, Screen, piped
 from relight.cli.main import run
 from relight.cli.talk import Client, left_s
 from relight.errors import ExitCode, UsageError
+from tests.serve.process import serve, write_config
 from tests.serve.stand_in import StandIn, running
 
 
@@ -333,3 +335,20 @@ def _read_until(descriptor: int, text: str) -> None:
     seen = b""
     while text.encode() not in seen:
         seen += os.read(descriptor, 1)  # what comes behind it is for the next reading
+
+
+def test_server_without_a_default_model_is_met_with_the_option_that_names_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, model='[models.other]\nengine = "scripted"')
+    with serve(config) as served:
+        assert run(["chat", "--url", served.base, "Hello"]) == ExitCode.FOUND
+        assert "name one with --model; use one of: toy, other" in capsys.readouterr().err
+        assert run(["chat", "--url", served.base, "--model", "toy", "#script text=hello"]) == ExitCode.OK
+
+
+def test_conversation_begins_with_a_model_that_chats() -> None:
+    with running(StandIn(models=(), vectors=("vec",), provided=("cloud",))) as stand_in:
+        talk = Conversation(Client(stand_in.url))
+        talk.loop(_lines("/quit"))
+    assert talk.model == "cloud"

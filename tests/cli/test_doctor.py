@@ -163,7 +163,19 @@ def test_model_larger_than_what_all_may_take_fails(doctor: Doctor, tmp_path: Pat
     monkeypatch.setenv("RELIGHT_SERVER__MEMORY", "1KiB")
     code, checks = doctor(local(tmp_path))
     assert (code, checks["smol: memory"].result) == (1, Result.FAIL)
-    assert checks["smol: memory"].seen.endswith("available of 1KiB")
+    assert checks["smol: memory"].seen.endswith(" awake (864B weights + 256KiB for 1 × 2048 tokens), server.memory is 1KiB")
+    assert "available" not in checks["smol: memory"].seen
+    assert (checks["smol: memory"].advice or "").startswith("raise server.memory, or lower models.smol.context")
+
+
+def test_embedding_model_whose_weights_name_no_pooling_fails_with_the_line_that_is_missing(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    code, checks = doctor(local(tmp_path, task="embed"))
+    assert (code, checks["smol: pooling"].result) == (1, Result.FAIL)
+    assert (checks["smol: pooling"].advice or "").startswith('set models.smol.args = ["--pooling=mean"]')
+    code, checks = doctor(local(tmp_path, task="embed", args=["--pooling=mean"]))
+    assert (code, "smol: pooling" in checks) == (0, False)
 
 
 # --- models that others keep ------------------------------------------------------------------------------------------
@@ -521,6 +533,18 @@ def test_start_of_the_example_answers_with_real_words(
     check = json.loads(capsys.readouterr().out)[-1]
     assert (check["check"], check["model"], check["result"]) == ("start", "smol", "PASS")
     assert "tokens/s" in check["seen"]
+
+
+@pytest.mark.real
+def test_start_of_an_embedding_model_without_pooling_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORT", "0")
+    monkeypatch.setenv("RELIGHT_MODELS__SMOL__TASK", "embed")
+    assert run(["doctor", "-c", str(EXAMPLE), "--start", "--json"]) == 1
+    check = json.loads(capsys.readouterr().out)[-1]
+    assert (check["check"], check["result"]) == ("start", "FAIL")
+    assert check["advice"].startswith('set models.smol.args = ["--pooling=mean"]')
 
 
 class ServerOf:

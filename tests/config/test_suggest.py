@@ -16,4 +16,4 @@ def test_nearest_finds_nothing_when_nothing_is_like_it() -> None:
 def test_instead_lists_what_is_known_when_nothing_is_like_it() -> None:
     assert instead("prot", ["port"]) == 'did you mean "port"?'
     assert instead("colours", ["port", "host"]) == "known here: host, port"
-    assert instead("colours", []) == "nothing is known here"
+    assert instead("colours", []) == "there is none"

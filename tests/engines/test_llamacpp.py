@@ -173,7 +173,7 @@ def test_settings_that_the_wheel_calls_otherwise_are_translated(tmp_path: Path) 
 
 
 def test_model_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EngineFailed, match=r'model "smol": llama\.cpp needs weights; set models.NAME.source'):
+    with pytest.raises(EngineFailed, match=r'model "smol": llama\.cpp needs weights; set models.smol.source'):
         LlamaCpp().command(spec(tmp_path, weights=None))
 
 
@@ -291,7 +291,7 @@ async def test_wheel_ranks(launch: Launch, tmp_path: Path, weights: Path) -> Non
 @pytest.mark.usefixtures("no_binary")
 async def test_wheel_names_a_pooling_that_it_does_not_know(launch: Launch, tmp_path: Path) -> None:
     process = await launch(replace(spec(tmp_path, "--pooling=most"), task=Task.EMBED))
-    with pytest.raises(EngineFailed, match=r"models\.NAME\.args: pooling_type: does not take 'most'"):
+    with pytest.raises(EngineFailed, match=r"models\.smol\.args: pooling_type: does not take 'most'"):
         await process.ready()
 
 
@@ -341,7 +341,7 @@ async def test_wheel_names_a_setting_that_does_not_fit(launch: Launch, tmp_path:
     process = await launch(spec(tmp_path, arg))
     with pytest.raises(EngineFailed) as caught:
         await process.ready()
-    assert caught.value.message.startswith(f'model "smol": models.NAME.args: {reason}')
+    assert caught.value.message.startswith(f'model "smol": models.smol.args: {reason}')
 
 
 @pytest.mark.real

@@ -137,7 +137,7 @@ def test_failure_of_the_provider_is_unavailability_and_the_log_gets_no_words(sta
     assert isinstance(error, ProviderUnavailable)
     assert error.retry_after_s == 3.0
     assert "diary" in error.message
-    assert error.log_message == f'model "cloud": api.example.com failed ({status})'
+    assert error.log_message == f'model "cloud": api.example.com failed ({status}); try again'
 
 
 @pytest.mark.parametrize("status", [400, 402, 409, 413, 418, 422])

@@ -43,6 +43,10 @@ class StandIn:
     models: tuple[str, ...] = ("smol",)
     provided: tuple[str, ...] = ()
     """Models of somebody else: they have no state."""
+    lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names that stand for other models, the next for when the one before cannot answer."""
+    vectors: tuple[str, ...] = ()
+    """Models that make embeddings and do not chat."""
     key: str = ""
     """What everything but the page itself asks for, if anything."""
     asleep: bool = False
@@ -109,8 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not is_page and not self._may_pass():
             return None
         if self.path == "/v1/models":
-            names = (*self.site.models, *self.site.provided)
-            return self._json({"object": "list", "data": [self._model(name) for name in names]})
+            return self._json({"object": "list", "data": [self._model(name) for name in self._names()]})
         if self.path == "/status":
             return self._json({"service": "portfolio", "version": "0.1.0", "models": self._states()})
         asset = pages.page() if self.path == "/" else pages.asset(self.path.removeprefix("/assets/"))
@@ -161,9 +164,16 @@ class _Handler(BaseHTTPRequestHandler):
         }
 
     def _model(self, name: str) -> dict[str, Any]:
-        facts = {"context": 8192, "default": name == (*self.site.models, *self.site.provided)[0]}
-        state = {"state": self.site.states[name]} if name in self.site.states else {}
-        return {"id": name, "object": "model", "relight": facts | state}
+        site = self.site
+        facts: dict[str, Any] = {"context": 8192, "default": name == self._names()[0]}
+        facts["backend"] = "llama.cpp" if name in site.states else "api.example.org"
+        facts |= {"state": site.states[name]} if name in site.states else {}
+        facts |= {"fallback": list(site.lists[name])} if name in site.lists else {}
+        can = "embedding" if name in site.vectors else "completion"
+        return {"id": name, "object": "model", "capabilities": [can], "relight": facts}
+
+    def _names(self) -> tuple[str, ...]:
+        return (*self.site.vectors, *self.site.models, *self.site.provided, *self.site.lists)
 
     def _rouse(self, name: str) -> None:
         if self.site.states.get(name) == "asleep":

@@ -737,6 +737,41 @@ def test_model_of_somebody_else_is_not_woken(page: Page, watch: Watch) -> None:
     assert watch.complaints == []
 
 
+@pytest.mark.real
+def test_models_that_do_not_chat_are_not_offered(page: Page) -> None:
+    with running(StandIn(models=("smol", "large"), vectors=("vec",))) as stand_in:
+        page.goto(stand_in.url)
+        page.locator("#model option").first.wait_for(state="attached")
+
+        assert page.locator("#model option").all_inner_texts() == ["smol", "large"]
+
+
+@pytest.mark.real
+def test_service_where_no_model_chats_says_so(page: Page, watch: Watch) -> None:
+    from playwright.sync_api import expect
+
+    with running(StandIn(models=(), vectors=("vec",))) as stand_in:
+        page.goto(stand_in.url)
+
+        expect(page.locator("#state")).to_have_text("no chat")
+        expect(page.locator("#lead")).to_have_text("The models of this service do not chat.")
+    assert watch.complaints == []
+
+
+@pytest.mark.real
+def test_provider_and_list_say_who_will_answer(page: Page) -> None:
+    from playwright.sync_api import expect
+
+    with running(StandIn(provided=("cloud",), lists={"best": ("smol", "cloud")})) as stand_in:
+        page.goto(stand_in.url)
+        page.get_by_label("Model").select_option("cloud")
+        expect(page.locator("#state")).to_have_text("elsewhere")
+        expect(page.locator("#lead")).to_have_text("api.example.org will answer.")
+        page.get_by_label("Model").select_option("best")
+        expect(page.locator("#lead")).to_have_text("smol, or else cloud will answer.")
+        assert stand_in.sent("/models/best/wake") == []
+
+
 LEGIBLE = (
     ".state",
     "h1",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.providers.stand_in import KEY, Act, End, StandIn, answer, error, raw
+from tests.providers.stand_in import CHUNKED, KEY, Act, End, StandIn, answer, error, raw
 from tests.serve.client import CHAT, MESSAGES, RESPONSES, Call, Door, front_door
 from tests.serve.cloud import COST_USD, LAST, STREAM, begins, clouds, event, piece, provider, says, secret, streams, whole
 from tests.serve.process import free_port
@@ -366,3 +367,52 @@ async def test_silent_provider_is_bridged_by_heartbeats(tmp_path: Path) -> None:
         assert LAST not in call.body
         call.leave()
         await call.done()
+
+
+# --- a stop
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_answer_of_a_provider_has_the_grace_of_a_stop(tmp_path: Path, stream: bool) -> None:
+    async with clouds(tmp_path, cloud=(End.silence,)) as (door, peers):
+        call = ask(door, stream=stream)
+        end = await peers["cloud"].arrived.get()
+        door.app.announce_stop()
+        stopping = asyncio.create_task(door.app.stop())
+        await door.advance(7.9)
+        assert not stopping.done()
+        if stream:
+            end.send(CHUNKED)
+            for one in (*STREAM, b""):
+                end.chunk(one)
+        else:
+            await says()(end)
+        await call.done()
+        await door.advance(0)
+        await stopping
+    assert call.status == 200
+    assert "1 running get up to" in door.log.notes()[0]
+    assert door.log.record().get("error") is None
+
+
+async def test_answer_of_a_provider_that_outlives_the_grace_is_told_so(tmp_path: Path) -> None:
+    async with clouds(tmp_path, cloud=(End.silence,)) as (door, peers):
+        call = ask(door)
+        await peers["cloud"].arrived.get()
+        stopping = asyncio.create_task(door.app.stop())
+        await door.advance(8.1)
+        await call.done()
+        await stopping
+    assert (call.status, call.json()["error"]["code"]) == (503, "stopping")
+
+
+# --- a stream that only seems to end
+
+
+@pytest.mark.parametrize("path", DIALECTS)
+async def test_stream_that_ends_without_a_reason_is_not_an_answer(tmp_path: Path, path: str) -> None:
+    async with clouds(tmp_path, cloud=(streams(*STREAM[:3]),)) as (door, _):
+        call = await ask(door, path, stream=True).done()
+    record = door.log.record()
+    assert record["error"] == "provider_unavailable"
+    assert b"before the answer was complete" in call.body

@@ -65,11 +65,13 @@ def test_waiting_and_cost_are_counted_by_model() -> None:
     metrics, hands = Metrics(), Hands()
     it = Interaction(hands, Origin("s"), HttpFacts("POST", "/", "", ""))
     it.model, it.answered_by, it.cost_usd = "best", "cloud", 0.0025
+    it.gave_up_on("down", EngineCrashed("gone"))
     hands.at = 0.2
     it.enter(Phase.PREFILL)
     metrics.count(it.close())
     found = samples(metrics)
-    assert found["relight_cost_usd_total", "cloud"] == 0.0025
+    assert found["relight_cost_usd_total", "best"] == 0.0025
+    assert found["relight_given_up_total", "engine_crashed", "down"] == 1.0
     assert found["relight_queue_seconds_count", "best"] == 1.0
     assert found["relight_queue_seconds_sum", "best"] == pytest.approx(0.2)
 
@@ -86,6 +88,7 @@ def test_every_family_has_a_type_and_a_text() -> None:
         "relight_tokens": "counter",
         "relight_cost_usd": "counter",
         "relight_engine_failures": "counter",
+        "relight_given_up": "counter",
         "relight_queue_seconds": "histogram",
         "relight_first_token_seconds": "histogram",
         "relight_wake_seconds": "histogram",

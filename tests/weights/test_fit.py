@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from relight.config.schema import Model
+from relight.config.schema import Model, Task
 from relight.errors import WeightsError
-from relight.weights.fit import context_problem, memory_needed
+from relight.weights.fit import context_problem, memory_needed, pooling_problem
 from relight.weights.gguf import Header, read_header
 from tests.weights.files import gguf
 
@@ -55,3 +55,23 @@ def test_memory_follows_the_cache_types(header: Header) -> None:
 def test_memory_of_an_unknown_cache_type_is_refused(header: Header) -> None:
     with pytest.raises(WeightsError, match=r"cache type: should be one of f32, f16, .* got 'q9'"):
         memory_needed(header, Model(args=("--cache-type-k=q9",)))
+
+
+@pytest.mark.parametrize(
+    ("pooling", "model", "is_refused"),
+    [
+        (None, Model(task=Task.EMBED), True),
+        (0, Model(task=Task.EMBED), True),
+        (1, Model(task=Task.EMBED), False),
+        (None, Model(task=Task.EMBED, args=("--pooling=cls",)), False),
+        (1, Model(task=Task.EMBED, args=("--pooling=none",)), True),
+        (None, Model(), False),
+        (None, Model(task=Task.RERANK), False),
+    ],
+)
+def test_pooling_is_asked_for_where_neither_weights_nor_settings_name_one(
+    tmp_path: Path, pooling: int | None, model: Model, *, is_refused: bool
+) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(gguf({"llama.pooling_type": pooling}))
+    assert (pooling_problem(read_header(path), model) is not None) is is_refused

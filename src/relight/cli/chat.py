@@ -215,16 +215,22 @@ class Conversation:
         """Talk to `name`, or to the server's default, and have it woken before the first question."""
         models = self.client.models()
         names = [each["id"] for each in models]
-        default = next((each["id"] for each in models if each.get("relight", {}).get("default")), None)
+        chatting = [each for each in models if _chats(each)]
+        default = next((each["id"] for each in chatting if each.get("relight", {}).get("default")), None)
         if name is not None and name not in names:
             raise UsageError(f"{self.client.url}: no model {name!r}", hint=f"there is {', '.join(names) or 'none'}")
-        self.model = name or default or next(iter(names), None)
+        self.model = name or default or next((each["id"] for each in chatting), None)
         if self.model:
             self.client.wake(self.model)
 
     def _messages(self, text: str) -> list[dict[str, str]]:
         system = [{"role": "system", "content": self.system}] if self.system else []
         return [*system, *self.turns, {"role": "user", "content": text}]
+
+
+def _chats(listed: dict[str, Any]) -> bool:
+    """Whether a listed model chats; a server that does not say so is taken at its list."""
+    return "completion" in listed.get("capabilities", ("completion",))
 
 
 def _state(facts: dict[str, Any]) -> str:

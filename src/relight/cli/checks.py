@@ -142,7 +142,12 @@ def redis_check(store: str) -> Check | None:
     if store == "memory":
         return None
     if importlib.util.find_spec("redis") is None:
-        return Check(Result.FAIL, "limits", "the client for Redis is not installed", "run: pip install 'relight[redis]'")
+        return Check(
+            Result.FAIL,
+            "limits",
+            "the client for Redis is not installed",
+            "run: pip install '.[redis]' in the folder of Relight's source",
+        )
     from redis import Redis
     from redis.exceptions import RedisError
 

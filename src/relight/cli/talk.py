@@ -91,12 +91,25 @@ class Client:
         """Stream one answer into `answer`, telling `listener`. Raises a `RelightError` that says who failed."""
         began = time.monotonic()
         body = {"messages": messages, "stream": True, "stream_options": {"include_usage": True}}
-        with self._exchange("POST", "/v1/chat/completions", body | ({"model": model} if model else {})) as response:
+        with (
+            self._asking(model),
+            self._exchange("POST", "/v1/chat/completions", body | ({"model": model} if model else {})) as response,
+        ):
             answer.model = response.headers.get("x-relight-model") or model
             answer.interaction = response.headers.get("x-relight-interaction")
             wake_ms = response.headers.get("x-relight-wake-ms")
             answer.wake_ms = float(wake_ms) if wake_ms else None
             self._follow(response, listener, _Meter(answer, lambda: (time.monotonic() - began) * 1000))
+
+    @contextmanager
+    def _asking(self, model: str | None) -> Iterator[None]:
+        try:
+            yield
+        except InvalidRequest as error:
+            if model is None and error.message.startswith("model: "):
+                # The server's advice is for a request's body; a command has an option.
+                error.hint = f"name one with --model; {error.hint}" if error.hint else "name one with --model"
+            raise
 
     def _follow(self, response: Iterable[bytes], listener: Listener, meter: _Meter) -> None:
         for kind, text in _events(response):

@@ -21,6 +21,7 @@ from relight.engines.kinds import engine_for, folder_of_weights, spec_for
 from relight.engines.process import EngineProcess, start
 from relight.errors import EngineFailed
 from relight.values import Duration
+from relight.weights.fit import POOLING_ADVICE
 from relight.weights.wanted import keeps_weights, require
 from relight.wire.dialect import Tap, Usage
 from relight.wire.openai import Chat
@@ -161,15 +162,18 @@ async def _ask(engine: EngineProcess, path: str, body: dict[str, Any]) -> Exchan
     try:
         status = (await asked.head()).status
         if status != 200:
-            raise _odd(engine, f"answered with status {status}: {(await asked.read(2000)).decode(errors='replace')}")
+            said = (await asked.read(2000)).decode(errors="replace")
+            # llama.cpp's own words, which do not tell what to set.
+            hint = POOLING_ADVICE.format(engine.spec.model) if "Pooling type 'none'" in said else None
+            raise _odd(engine, f"answered with status {status}: {said}", hint=hint)
     except BaseException:
         asked.close()
         raise
     return asked
 
 
-def _odd(engine: EngineProcess, words: str) -> EngineFailed:
-    return EngineFailed(f'model "{engine.spec.model}": engine {words}')
+def _odd(engine: EngineProcess, words: str, *, hint: str | None = None) -> EngineFailed:
+    return EngineFailed(f'model "{engine.spec.model}": engine {words}', hint=hint)
 
 
 _ASKED: Final[dict[Task, Callable[[EngineProcess, Clock], Awaitable[_Reply]]]] = {

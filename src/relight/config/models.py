@@ -114,7 +114,8 @@ def _mate_fault(name: str, other: str, models: Mapping[str, Model]) -> str | Non
     if other not in models:
         from relight.config.suggest import instead
 
-        return f"no model is called {shown(other)}; {instead(other, [known for known in models if known != name])}"
+        others = [known for known in models if known != name]
+        return f"no model is called {shown(other)}; {instead(other, others) if others else 'there is no other model'}"
     if models[other].task is not models[name].task:
         return f'names {shown(other)}, which has task = "{models[other].task}"; this model has task = "{models[name].task}"'
     return None

@@ -18,4 +18,4 @@ def instead(word: str, known: Collection[str]) -> str:
     """The end of a message about an unknown `word`: the nearest known one, or all of them."""
     if (found := nearest(word, known)) is not None:
         return f'did you mean "{found}"?'
-    return f"known here: {', '.join(sorted(known))}" if known else "nothing is known here"
+    return f"known here: {', '.join(sorted(known))}" if known else "there is none"

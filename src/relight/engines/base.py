@@ -46,6 +46,8 @@ class Spec:
     task: Task = Task.CHAT
     source: str = ""
     """`models.NAME.source` as it is written, for engines that fetch and keep models themselves."""
+    hidden: frozenset[str] = frozenset()
+    """Names of environment variables that the engine must not see: the secrets of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,13 @@ class Exchange(asyncio.Protocol):
         transport, self._transport = self._transport, None
         if transport is None:
             return
-        if self._keep is not None and self._is_complete and self._messages == 1 and self._failure is None and self._stays():
+        if (
+            self._keep is not None
+            and self._is_complete
+            and self._messages == 1
+            and self._failure is None
+            and self._stays(transport)
+        ):
             self._keep(transport)
         else:
             transport.abort()
@@ -198,9 +204,10 @@ class Exchange(asyncio.Protocol):
 
     # --- inside
 
-    def _stays(self) -> bool:
+    def _stays(self, transport: asyncio.Transport) -> bool:
         """Whether the engine keeps the connection as well, and nothing is left of this answer."""
-        return self._may_stay and not self._is_paused and not self._closed.done()
+        is_written = transport.get_write_buffer_size() == 0  # an engine may answer before it has read the request
+        return self._may_stay and is_written and not self._is_paused and not self._closed.done()
 
     def _refuse_headers(self) -> None:
         self._fail(EngineFailed("engine: answered with more than 64 KiB of headers"))

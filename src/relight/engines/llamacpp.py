@@ -68,14 +68,14 @@ class LlamaCpp:
     def command(self, spec: Spec) -> Command:
         """See `Engine.command`; raises `EngineFailed` when neither the binary nor the wheel is there."""
         if spec.weights is None:
-            raise EngineFailed(f'model "{spec.model}": llama.cpp needs weights', hint="set models.NAME.source")
+            raise EngineFailed(f'model "{spec.model}": llama.cpp needs weights', hint=f"set models.{spec.model}.source")
         if binary := shutil.which("llama-server"):
             return Command(_server_argv(binary, spec), env=_ENV)
         if wheel := _wheel():
             return Command(_child_argv(wheel, spec), env=_ENV, ready_fd_flag="--ready-fd", binds_itself=True)
         raise EngineFailed(
             f'model "{spec.model}": llama.cpp is not installed',
-            hint="run: pip install 'relight[llama-cpp]', or put llama-server on the PATH",
+            hint="run: pip install '.[llama-cpp]' in the folder of Relight's source, or put llama-server on the PATH",
         )
 
     async def probe(self, spec: Spec) -> Probe:

@@ -50,17 +50,18 @@ def _params(xllamacpp: Any, settings: dict[str, str]) -> Any:
     params.endpoint_slots = True
     params.ui = False
     params.model.path = settings.pop("model")
-    params.model_alias = {settings.pop("alias")}
+    model = settings.pop("alias")
+    params.model_alias = {model}
     params.hostnames = [settings.pop("socket")]
     threads = int(settings.pop("threads"))
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     for name, text in settings.items():
         if not hasattr(params, name):
-            raise ValueError(f"models.NAME.args: the engine has no setting {name}")
+            raise ValueError(f"models.{model}.args: the engine has no setting {name}")
         try:
             setattr(params, name, _coerce(xllamacpp, getattr(params, name), name, text))
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"models.NAME.args: {name}: does not take {text!r}") from error
+            raise ValueError(f"models.{model}.args: {name}: does not take {text!r}") from error
     return params
 
 

@@ -205,7 +205,7 @@ async def start(engine: Engine, spec: Spec, clock: Clock) -> EngineProcess:
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,
-            env={**os.environ, **command.env},
+            env={**{name: value for name, value in os.environ.items() if name not in spec.hidden}, **command.env},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output_end,
             stderr=asyncio.subprocess.STDOUT,

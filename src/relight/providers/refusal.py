@@ -6,7 +6,7 @@ What a provider says goes to the client, cut to a sane length and without our ke
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -80,7 +80,14 @@ def parse(status: int, body: bytes, *, retry_after_s: float | None = None, locat
 
 
 def refusal(reply: Reply, target: Target) -> RelightError:
-    """The error that a client gets for `reply`."""
+    """The error that a client gets for `reply`; a log gets the same without the provider's words."""
+    error, bare = _refusal(reply, target), _refusal(replace(reply, words=""), target)
+    if type(bare) is type(error):
+        error.log_message = str(bare)
+    return error
+
+
+def _refusal(reply: Reply, target: Target) -> RelightError:
     return _about_request(reply, target) or _about_us(reply, target) or _about_provider(reply, target)
 
 

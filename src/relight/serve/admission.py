@@ -63,6 +63,12 @@ class Gate:
 def _check_local(request: Request) -> None:
     """A web page from elsewhere can make this machine's browser send requests here, by its own name made to point at the
     loopback address (then `Host` tells) or straight across origins (then `Origin` tells)."""
+    came_through = next((name for name in (b"x-forwarded-for", b"forwarded") if name in request.headers), None)
+    if (request.remote and not is_loopback(request.remote)) or came_through is not None:
+        raise Forbidden(
+            "request: comes from another machine, and this server answers only this one",
+            hint="make a key (relight keys create), or set server.public = true",
+        )
     host = _name(request.headers.get(b"host", b""))
     if host and not is_loopback(host):
         raise Forbidden(

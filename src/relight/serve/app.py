@@ -51,7 +51,8 @@ class App:
 
     def announce_stop(self) -> None:
         """Say what the stop waits for."""
-        running = sum(served.runner.status().running for served in self.front.models.values())
+        running = self.front.elsewhere.running
+        running += sum(served.runner.status().running for served in self.front.models.values())
         grace = self.front.config.server.grace
         waits = f"; {running} running get up to {grace} more (Ctrl-C again ends them now)" if running else ""
         self.front.sink.note("INFO", f"stopping{waits}")
@@ -66,13 +67,14 @@ class App:
         """Stop every engine: running answers get the grace, then end with an error. Returns when no process is left."""
         self.front.is_stopping = True
         self.front.connections.close()
-        await asyncio.gather(
-            *(served.runner.stop() for served in self.front.models.values()),
-            *(provided.provider.close() for provided in self.front.providers.values()),
-            self.front.limiter.close(),
-        )
+        await asyncio.gather(self._leave_providers(), *(served.runner.stop() for served in self.front.models.values()))
+        await self.front.limiter.close()  # last: answers are charged at their end
         if self._stopped is not None:
             self._stopped()
+
+    async def _leave_providers(self) -> None:
+        await self.front.elsewhere.finish(self.front.clock, self.front.config.server.grace)
+        await asyncio.gather(*(provided.provider.close() for provided in self.front.providers.values()))
 
     async def _http(self, request: Request) -> None:
         if b"origin" in request.headers:

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from relight.decoding import NOT_JSON
-from relight.errors import ContextOverflow, EngineCrashed, EngineFailed, EngineRejected, ProviderUnavailable, RelightError
+from relight.errors import ContextOverflow, EngineCrashed, EngineFailed, EngineRejected, ProviderUnavailable, RelightError, quiet
 from relight.lifecycle.runner import Ticket, Turn
 from relight.lifecycle.turns import Claim
 from relight.serve.front import Front, Provided, Served
@@ -17,6 +17,7 @@ from relight.serve.http import JSON
 from relight.serve.prepare import Prepared
 from relight.serve.reply import Reply
 from relight.telemetry.interaction import Interaction, Phase
+from relight.values import format_bytes
 from relight.wire.dialect import Dialect, Tap
 from relight.wire.openai import Chat
 from relight.wire.translation import Writer
@@ -26,6 +27,8 @@ _TRY_AGAIN_S: Final = 0.2
 _NO_SLOT: Final = frozenset({"/v1/messages/count_tokens"})
 _CHAT: Final = Chat()
 _TOO_LARGE: Final = re.compile(r"input \((\d+) tokens\) is too large to process")
+_IN_STREAM: Final = "engine: said in its stream that it failed"
+_MOST_BYTES: Final = 64 << 20  # of an answer in one piece
 _HEADERS: Final = [(b"content-type", JSON)]
 
 
@@ -88,13 +91,17 @@ class Asking(msgspec.Struct, frozen=True):
         if prepared.sleeps is not None:
             await self._moved(prepared, is_asleep=prepared.sleeps)  # somebody else's: nothing of it wakes or sleeps here
             return
+        with self.front.elsewhere:
+            await self._hire(provided, prepared)
+
+    async def _hire(self, provided: Provided, prepared: Prepared) -> None:
         self.it.enter(Phase.PREFILL)
         answer = await provided.provider.ask(prepared.path, prepared.body, stream=self.it.stream)
         try:
             await self._pass_on(answer, prepared)
         except EngineFailed as error:  # whoever reads an answer does not know whose it is
             said = error.message.removeprefix("engine: ")
-            raise ProviderUnavailable(f'model "{provided.name}": {provided.kind}: {said}') from None
+            raise quiet(ProviderUnavailable(f'model "{provided.name}": {provided.kind}: {said}'), "provider: failed") from None
         finally:
             answer.close()
 
@@ -168,7 +175,7 @@ class Asking(msgspec.Struct, frozen=True):
             body = passage.whole(body)
             if passage.is_empty and (again := prepared.again()) is not None:
                 return again
-        self._note(tap)
+        self._note(tap, prepared)
         kind = JSON if passage is not None else answer.get(b"content-type") or JSON
         await self.reply.whole(answer.status, body, kind)
         return None
@@ -185,17 +192,21 @@ class Asking(msgspec.Struct, frozen=True):
                 it.first_token()
             if out:
                 await reply.chunk(out)
+        if tap.is_cut_short:
+            raise EngineFailed("engine: ended its stream before the answer was complete")
         if passage is not None:
             if passage.is_empty and (again := prepared.again()) is not None:
                 return again
             if rest := passage.finish():
                 await reply.chunk(rest)
-        self._note(tap)
+        self._note(tap, prepared)
         await reply.end()
         return None
 
-    def _note(self, tap: Tap) -> None:
+    def _note(self, tap: Tap, prepared: Prepared) -> None:
         usage, it = tap.finish(), self.it
+        if prepared.path in _NO_SLOT:
+            return  # tokens were counted, not used
         it.prompt_tokens, it.cached_tokens, it.completion_tokens = usage.prompt, usage.cached, usage.completion
         it.finish = usage.finish
         it.split_decode(usage.decode_s)
@@ -203,7 +214,7 @@ class Asking(msgspec.Struct, frozen=True):
         if provided is not None:
             it.cost_usd = provided.cost(it)
         if usage.error:
-            it.fail(EngineFailed(f"engine: {usage.error}") if provided is None else _failed_in_stream())
+            it.fail(quiet(EngineFailed(f"engine: {usage.error}"), _IN_STREAM) if provided is None else _failed_in_stream())
         if self.front.keeps_content:
             self.front.keep_content(it, reply=tap.text)
 
@@ -221,8 +232,11 @@ def _sleep_if_idle(served: Served) -> None:
 
 
 async def _collect(answer: Answer, tap: Tap) -> bytes:
-    parts = []
+    parts, size = [], 0
     async for chunk in answer.chunks():
+        size += len(chunk)
+        if size > _MOST_BYTES:
+            raise EngineFailed(f"engine: its answer is larger than {format_bytes(_MOST_BYTES)}")
         tap.feed(chunk)
         parts.append(chunk)
     return b"".join(parts)
@@ -249,4 +263,4 @@ def _engine_error(status: int, body: bytes, context: int) -> RelightError:
         return ContextOverflow(f"input: {message}", prompt_tokens=int(too_large[1]), context_tokens=context)
     if status < 500:
         return EngineRejected(f"engine: {message}")
-    return EngineFailed(f"engine: {message}")
+    return quiet(EngineFailed(f"engine: {message}"), f"engine: failed with status {status}")

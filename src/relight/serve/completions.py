@@ -24,6 +24,7 @@ from relight.wire.mending import Fields, fields
 from relight.wire.translation import About, Translation
 
 _NEVER_STREAM: Final = frozenset({"/v1/messages/count_tokens", "/v1/embeddings", "/v1/rerank", "/api/embed", "/api/embeddings"})
+_BY_TASK: Final = {"/v1/embeddings": "embed", "/api/embed": "embed", "/api/embeddings": "embed", "/v1/rerank": "rerank"}
 _LAST_WORD_S: Final = 0.3
 _BYTES_A_TOKEN: Final = 4  # of English and of code, about
 # Another backend may well answer what this one could not: it is down, full, slow, or smaller.
@@ -123,6 +124,8 @@ class Completions:
             return able
         who = [one.name for one in self._front.everybody() if can_answer(question, one.speech)]
         hint = f"these do: {', '.join(who)}" if who else "no model of this service does"
+        if self._path in _BY_TASK and not who:
+            hint = f'a model of ours does with models.NAME.task = "{_BY_TASK[self._path]}"'
         raise NotSupported(f'{self._path}: the engine of "{it.model}" ({asked[0].kind}) does not speak it', hint=hint)
 
     async def _first_answer(self, backends: list[Backend], question: Question, asking: Asking, claim: Claim) -> None:
@@ -166,7 +169,7 @@ def _may_go_on(error: RelightError) -> bool:
 
 def _tokens(it: Interaction) -> int:
     """What an interaction is charged for. One that was left before it told is charged by its size: leaving early is not free."""
-    if it.prompt_tokens is None and it.first_token_s is not None:
+    if it.prompt_tokens is None and it.was_asked and it.dialect != "count_tokens":
         return it.bytes_in // _BYTES_A_TOKEN + it.pieces
     return (it.prompt_tokens or 0) + (it.completion_tokens or 0)
 

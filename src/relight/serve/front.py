@@ -14,6 +14,7 @@ from relight.engines.kept import Connections
 from relight.errors import InvalidRequest, ModelNotFound, RelightError
 from relight.lifecycle.runner import Runner
 from relight.serve.admission import Gate
+from relight.serve.elsewhere import Elsewhere
 from relight.serve.http import Request
 from relight.serve.prepare import Speech
 from relight.serve.prompt import check_size
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from relight.providers.provider import Provider
 
 _MAX_NAME: Final = 80  # characters of a name that somebody else chose
+_MAX_FACT: Final = 256  # characters of what the access log keeps of a request's head
 _PROVIDER_PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
 
 
@@ -111,6 +113,7 @@ class Front:
     used: Callable[[str], None]
     """Told of every request to a model of ours: what is used stays awake longer."""
     providers: Mapping[str, Provided] = field(default_factory=dict)
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
     connections: Connections = field(default_factory=Connections)
     metrics: Metrics = field(default_factory=Metrics)
     is_stopping: bool = False
@@ -149,7 +152,7 @@ class Front:
     def open(self, request: Request) -> Interaction:
         """Open the record of an interaction; its id goes out with every answer."""
         agent = request.headers.get(b"user-agent", b"").decode("latin-1")
-        facts = HttpFacts(request.method, request.path, request.remote, agent)
+        facts = HttpFacts(request.method[:_MAX_NAME], request.path[:_MAX_FACT], request.remote, agent[:_MAX_FACT])
         it = Interaction(self.clock, self.origin, facts, parse_trace(request.headers))
         it.session = request.headers.get(b"x-session-id", b"").decode("latin-1")[:64]
         request.extra.append((b"x-relight-interaction", it.id.encode()))

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -95,6 +96,8 @@ class House:
         self._weights_dir = loaded.folder / Path(loaded.config.weights.dir).expanduser()
         self._times = WakeTimes(self._weights_dir / "wake-times.json")
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        named = [loaded.config.auth.keys, *(model.api_key for model in loaded.config.models.values())]
+        self._secrets = frozenset(name.secret for name in named if name.secret)
         self._runners: dict[str, Runner] = {}
         self._keeper = self._make_keeper()
 
@@ -211,7 +214,7 @@ class House:
         async def launch() -> Started:
             weights = await self._weights(name, model)
             socket = self._sockets() / f"{list(self._loaded.config.models).index(name)}.sock"
-            spec = spec_for(name, model, weights, socket)
+            spec = replace(spec_for(name, model, weights, socket), hidden=self._secrets)
             if self._keeper is None:
                 return await start(engine, spec, self.clock)
             return await self._keeper.keep(name, lambda: start(engine, spec, self.clock))

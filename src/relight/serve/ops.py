@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from relight import __version__
 from relight.errors import PathNotFound
@@ -12,6 +12,9 @@ from relight.serve.front import Backend, Front, Served
 from relight.serve.http import Request
 from relight.serve.prepare import CHAT, COMPLETIONS
 from relight.telemetry.metrics import exposition
+
+# What every model that chats answers as well, whether by itself or translated.
+_TOLD_FROM_CHAT: Final = frozenset({"/v1/messages", "/v1/responses", "/api/chat", "/api/generate"})
 
 
 class Ops:
@@ -70,7 +73,7 @@ class Ops:
         facts: dict[str, Any] = {
             "backend": first.kind,
             "default": name == config.default_model(),
-            "paths": sorted(first.speech.paths),
+            "paths": sorted(first.speech.paths | (_TOLD_FROM_CHAT if CHAT in first.speech.paths else frozenset())),
         }
         context = None
         if name in self._front.models:

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from relight.decoding import NOT_JSON
-from relight.errors import EngineFailed
+from relight.errors import EngineFailed, quiet
 from relight.wire import sse
 from relight.wire.dialect import objects
 from relight.wire.never_empty import NeverEmpty
@@ -192,7 +192,8 @@ def _chunk(payload: bytes) -> Json | None:
     chunk = _object(payload)
     if "error" in chunk and "choices" not in chunk:
         said = chunk["error"]
-        raise EngineFailed(f"engine: {said.get('message', said) if isinstance(said, dict) else said}")
+        words = said.get("message", said) if isinstance(said, dict) else said
+        raise quiet(EngineFailed(f"engine: {words}"), "engine: said in its stream that it failed")
     return chunk
 
 

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, structs
 
+from relight.decoding import NOT_JSON
 from relight.errors import InvalidRequest
 from relight.serve.pipe import Passage, Pipe, Untouched, WithoutUsage
 from relight.wire.forced import force
@@ -118,7 +119,10 @@ def _as_chat(chat: Json, speech: Speech, writer: Writer | None) -> Prepared:
 
 
 def _decoded(body: bytes) -> Json:
-    value = msgspec.json.decode(body)
+    try:
+        value = msgspec.json.decode(body)
+    except NOT_JSON as error:
+        raise InvalidRequest(f"request: the body is not JSON ({error})", hint="send a JSON object") from error
     if not isinstance(value, dict):
         raise InvalidRequest("request: the body should be a JSON object", hint="send a JSON object")
     return value

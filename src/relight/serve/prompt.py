@@ -1,4 +1,4 @@
-"""How much text a request asks to be read. Knows the names of the fields that hold prompts, and nothing else of a dialect."""
+"""How much text a request asks to be read. Knows how dialects write images, and nothing else of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from relight.errors import BodyTooLarge
 from relight.values import format_bytes
 from relight.wire.mending import Fields
 
-_PROMPTS: Final = ("messages", "prompt", "input", "system", "instructions", "tools", "documents", "query")
-_SKIPPED: Final = frozenset({"data", "url", "image_url", "images", "file_data"})
+_LONGEST_TYPE: Final = 100  # characters
+_LONGEST_URL: Final = 2048
 
 
 def check_size(found: Fields, limit: int) -> None:
     """Raises `BodyTooLarge` when the texts of the prompt have more than `limit` bytes together; images do not count."""
-    total = sum(_text_bytes(msgspec.json.decode(found[name])) for name in _PROMPTS if name in found)
+    total = sum(_text_bytes(msgspec.json.decode(value)) for value in found.values())
     if total > limit:
         raise BodyTooLarge(
             f"prompt: its text has {format_bytes(total)}, and {format_bytes(limit)} are taken",
@@ -32,7 +32,18 @@ def _text_bytes(value: object) -> int:
         if isinstance(one, str):
             total += len(one.encode(errors="replace"))
         elif isinstance(one, dict):
-            rest += [item for name, item in one.items() if name not in _SKIPPED]
+            rest += [item for name, item in one.items() if not _is_media(one, name, item)]
         elif isinstance(one, list):
             rest += one
     return total
+
+
+def _is_media(holder: dict[str, object], name: str, value: object) -> bool:
+    """Whether a field holds an image or a document instead of words: `{"url": "data:…"}`, `{"type": "base64", "data": "…"}`."""
+    if name == "data":
+        return holder.get("type") == "base64" and isinstance(holder.get("media_type"), str)
+    if name not in ("url", "image_url") or not isinstance(value, str):
+        return False
+    if value.startswith("data:"):
+        return ";base64," in value[:_LONGEST_TYPE] and " " not in value
+    return value.startswith(("https://", "http://")) and len(value) <= _LONGEST_URL

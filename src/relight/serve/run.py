@@ -7,10 +7,11 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from relight.serve.door import Door, raise_descriptor_limit
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -19,31 +20,6 @@ if TYPE_CHECKING:
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _LAST_WAIT_S: Final = 0.5
-_MAX_HEAD: Final = 256 * 1024
-
-
-class _Door(HttpToolsProtocol):
-    """uvicorn's protocol with a bound on headers: without one, a client that never ends them fills the memory."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._head_bytes = 0
-        self._is_in_head = True
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._is_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MAX_HEAD:
-                self.transport.abort()
-
-    def on_message_begin(self) -> None:
-        self._head_bytes, self._is_in_head = 0, True
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._is_in_head = False
-        super().on_headers_complete()
 
 
 class Server(uvicorn.Server):
@@ -104,10 +80,11 @@ class Server(uvicorn.Server):
 
 def run(app: App, sock: socket.socket, *, grace_s: float, slack_s: float) -> None:
     """Serve until SIGTERM or SIGINT; returns when no engine is left. Answers get `grace_s` seconds to finish."""
+    raise_descriptor_limit()
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=_Door,
+        http=Door,
         ws="none",
         lifespan="off",  # its end would wait for the engines without a limit; `Server` tells the app itself
         access_log=False,

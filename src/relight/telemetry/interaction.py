@@ -120,6 +120,11 @@ class Interaction:
         if self.category is None:
             self.category, self.code, self.error = error.category, error.code, error.log_message[:_MAX_ERROR]
 
+    @property
+    def was_asked(self) -> bool:
+        """Whether a backend has begun to read it."""
+        return Phase.PREFILL in self._phases or self._phase is Phase.PREFILL
+
     def gave_up_on(self, model: str, error: RelightError) -> None:
         """Note that `model` did not answer, and that another is asked in its place."""
         self.given_up.append({"model": model, "error": error.code})

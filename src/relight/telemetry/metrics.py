@@ -46,6 +46,7 @@ class Metrics:
     first_token: dict[str, Histogram] = field(default_factory=dict)
     queue: dict[str, Histogram] = field(default_factory=dict)
     cost_usd: dict[str, float] = field(default_factory=dict)
+    given_up: dict[tuple[str, str], int] = field(default_factory=dict)
     wakes: dict[str, Histogram] = field(default_factory=dict)
     engine_failures: dict[str, int] = field(default_factory=dict)
 
@@ -60,7 +61,9 @@ class Metrics:
         if it.model:
             self.queue.setdefault(it.model, Histogram()).observe(record.phases[Phase.QUEUE])
         if it.cost_usd is not None:
-            self.cost_usd[it.answered_by] = self.cost_usd.get(it.answered_by, 0.0) + it.cost_usd
+            self.cost_usd[it.model] = self.cost_usd.get(it.model, 0.0) + it.cost_usd
+        for one in it.given_up:
+            self.given_up[one["model"], one["error"]] = self.given_up.get((one["model"], one["error"]), 0) + 1
         if it.first_token_s is not None:
             self.first_token.setdefault(it.model, Histogram()).observe(it.first_token_s)
 
@@ -105,6 +108,13 @@ def _families(metrics: Metrics, engines: dict[str, dict[str, Any]]) -> Iterator[
     for model, spent in metrics.cost_usd.items():
         cost.add_metric([model], spent)
     yield cost
+
+    given_up = CounterMetricFamily(
+        "relight_given_up", "Times that a model did not answer and another was asked in its place.", labels=["model", "error"]
+    )
+    for (model, error), number in metrics.given_up.items():
+        given_up.add_metric([model, error], number)
+    yield given_up
 
     failures = CounterMetricFamily("relight_engine_failures", "Engines that failed to start or died.", labels=["model"])
     for model, number in metrics.engine_failures.items():

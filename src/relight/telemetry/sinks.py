@@ -138,7 +138,7 @@ def to_stdout(data: bytes) -> None:
 def severity(interaction: Interaction) -> str:
     """Cloud Logging's severity: errors are ours or the engine's; what a client did wrong is a warning."""
     if interaction.category is None:
-        return "INFO"
+        return "WARNING" if interaction.given_up else "INFO"
     if interaction.code == Stopping.code:
         return "WARNING"  # a deployment is no failure
     if interaction.category in (Category.CLIENT_GONE, Category.INVALID_REQUEST, Category.CONTEXT_OVERFLOW):
@@ -149,7 +149,12 @@ def severity(interaction: Interaction) -> str:
 def summary(record: Record) -> str:
     """`200 chat smol  31+8 tokens  wake 0.71 s  first token 0.92 s  total 1.03 s`, with the error when there is one."""
     it = record.interaction
-    parts = [f"{it.status} {it.dialect or it.http.method} {it.model or it.http.path}"]
+    spoke = f"→{it.answered_by}" if it.answered_by not in ("", it.model) else ""
+    parts = [f"{it.status} {it.dialect or it.http.method} {it.model or it.http.path}{spoke}"]
+    if it.key:
+        parts.append(f"key {it.key}")
+    if it.given_up:
+        parts.append(f"gave up: {', '.join(sorted({one['model'] for one in it.given_up}))}")
     if it.prompt_tokens is not None:
         cached = f" ({it.cached_tokens} cached)" if it.cached_tokens else ""
         parts.append(f"{it.prompt_tokens}+{it.completion_tokens or 0} tokens{cached}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relight.errors import WeightsError
+from relight.errors import RelightError, WeightsError
 from relight.weights import store
 from relight.weights.progress import Report, silent
 from relight.weights.source import Kind
@@ -42,6 +42,10 @@ def fetch(want: Wanted, *, report: Report = silent, patience: Patience | None = 
             return _adopt(want, report)
         with store.locked(want.path, report):
             return _present(want, report) or _bring(want, report, patience)
+    except RelightError as error:
+        # Those who know addresses know no model's name.
+        error.hint = error.hint and error.hint.replace("models.NAME.", f"models.{want.name}.")
+        raise
     except OSError as error:
         raise WeightsError(
             f'model "{want.name}": {error.filename or want.path}: {error.strerror or error}',

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
-from relight.config.schema import Model
+from relight.config.schema import Model, Task
 from relight.weights.gguf import Header, kv_bytes_per_token
 
 
@@ -18,6 +19,18 @@ def context_problem(header: Header, model: Model) -> str | None:
     if not trained or model.context <= trained:
         return None
     return f"should be at most {trained}, for which the weights were trained, got {model.context}; set it to {trained} or less"
+
+
+POOLING_ADVICE: Final = 'set models.{}.args = ["--pooling=mean"] (or cls, or last: the page of the model says which)'
+"""What to do about an embedding model whose weights do not say how token vectors become one; `{}` is its name."""
+
+
+def pooling_problem(header: Header, model: Model) -> str | None:
+    """Why llama.cpp would refuse to make embeddings with these weights; `None` when it would not."""
+    pooling = _setting(model.args, "pooling") or ("said" if header.pooling_type else "none")
+    if model.task is not Task.EMBED or pooling != "none":
+        return None
+    return "nothing says how the vectors of a text's tokens become one (pooling), so llama.cpp makes no embeddings"
 
 
 def memory_needed(header: Header, model: Model) -> int:

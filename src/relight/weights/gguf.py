@@ -74,6 +74,8 @@ class Header:
     tensor_count: int
     size_bytes: int
     chat_template: str | None
+    pooling_type: int = 0
+    """How token vectors become one, in llama.cpp's numbers; 0: not at all, or not said."""
 
 
 def read_header(path: Path, *, label: str | None = None) -> Header:
@@ -256,6 +258,7 @@ def _describe(reader: _Reader, fields: Mapping[str, _Value], *, tensors: int, pa
         tensor_count=tensors,
         size_bytes=reader.size,
         chat_template=template if isinstance(template, str) else None,
+        pooling_type=_integer(fields, f"{architecture}.pooling_type"),
     )
 
 

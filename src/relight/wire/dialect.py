@@ -55,6 +55,11 @@ class Dialect(Protocol):
         """The content type of a stream."""
         ...
 
+    @property
+    def ends_with_a_reason(self) -> bool:
+        """Whether every complete stream says why it ended, in a form that `read` sees."""
+        ...
+
     def error_body(self, error: RelightError) -> dict[str, Any]:
         """The JSON body of an error response."""
         ...
@@ -81,6 +86,7 @@ class EventStream:
 
     comments_only_s: float = 0.0
     streams_by_default: bool = False
+    ends_with_a_reason: bool = False
     stream_type: bytes = b"text/event-stream"
 
 
@@ -90,7 +96,10 @@ class Tap:
     Only events that can carry them are decoded. With `keep_text` every event is, and the words are collected.
     """
 
-    __slots__ = ("_body", "_dialect", "_events", "_keep_text", "_marks", "_size", "_words", "first_event_seen", "usage")
+    __slots__ = (
+        *("_body", "_dialect", "_events", "_is_done", "_keep_text", "_marks", "_size", "_words"),
+        *("first_event_seen", "usage"),
+    )
 
     _MAX_BODY = 4 << 20
 
@@ -102,6 +111,7 @@ class Tap:
         self._body: list[bytes] = []
         self._size = 0
         self._words: list[str] = []
+        self._is_done = False
         self.usage = Usage()
         self.first_event_seen = False
 
@@ -112,6 +122,7 @@ class Tap:
             self._keep(chunk)
             return
         events = self._events.feed(chunk)
+        self._is_done = self._is_done or b"[DONE]" in events
         if not self.first_event_seen and events:
             self.first_event_seen = events.startswith(b"data:") or b"\ndata:" in events
         if self._keep_text or self._is_interesting(events):
@@ -125,6 +136,11 @@ class Tap:
             self._read(b"".join(self._body))
         self._body = []
         return self.usage
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether a chat stream has ended without a word on why: neither a finish reason, nor `[DONE]`, nor an error."""
+        return self._dialect.ends_with_a_reason and not (self._is_done or self.usage.finish or self.usage.error)
 
     @property
     def text(self) -> str:

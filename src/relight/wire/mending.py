@@ -8,7 +8,9 @@ that needs nothing is not encoded again: it goes out byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +27,9 @@ Fields = dict[str, msgspec.Raw]
 # Where several are said, the engine takes `max_completion_tokens`.
 _LIMITS: Final = ("max_tokens", "max_completion_tokens", "n_predict")
 _UNLIMITED: Final = -1
+_MOST_LOGPROBS: Final = 20
+_MOST_REPEATED: Final = 2000
+_REPEATED: Final = re.compile(r"\{(\d{1,9})(?:,(\d{0,9}))?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,15 @@ def mend(request: Fields, needs: Needs) -> Mended:
         changed_name, adds_usage = name_model(request, needs), ask_usage(request, needs)
         return Mended(changed=changed_name or adds_usage, adds_usage=adds_usage)
     check_tools(request)
-    steps: tuple[Callable[[Fields, Needs], bool], ...] = (name_model, cap_answer, mend_messages, ask_progress, drop_slot)
+    check_patterns(request)
+    steps: tuple[Callable[[Fields, Needs], bool], ...] = (
+        name_model,
+        cap_answer,
+        mend_messages,
+        ask_progress,
+        drop_slot,
+        cap_logprobs,
+    )
     changed = [step(request, needs) for step in steps]
     adds_usage = ask_usage(request, needs)
     return Mended(changed=any(changed) or adds_usage, adds_usage=adds_usage)
@@ -133,6 +146,37 @@ def drop_slot(request: Fields, needs: Needs) -> bool:
     return request.pop("id_slot", None) is not None
 
 
+def cap_logprobs(request: Fields, needs: Needs) -> bool:
+    """At most as many alternatives a token as OpenAI's service gives: with all of the vocabulary an answer has megabytes."""
+    changed = False
+    for name in ("top_logprobs", "logprobs", "n_probs"):
+        said = _says(request, name)
+        if isinstance(said, int) and not isinstance(said, bool) and said > _MOST_LOGPROBS:
+            changed |= _put(request, name, _MOST_LOGPROBS)
+    return changed
+
+
+def check_patterns(request: Fields) -> None:
+    """Raise `InvalidRequest` for a pattern that repeats repetitions: llama.cpp unfolds them, and never comes back."""
+    for name in ("response_format", "json_schema", "tools"):
+        if b'"pattern"' in bytes(request.get(name, b"")):
+            for pattern in _patterns(_says(request, name)):
+                if math.prod(int(most or least) or 1 for least, most in _REPEATED.findall(pattern)) > _MOST_REPEATED:
+                    raise InvalidRequest(f"{name}: a pattern repeats too often", hint="lower the numbers in braces")
+
+
+def _patterns(value: object) -> Iterator[str]:
+    rest = [value]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, dict):
+            if isinstance(pattern := one.get("pattern"), str):
+                yield pattern
+            rest += one.values()
+        elif isinstance(one, list):
+            rest += one
+
+
 def check_tools(request: Fields) -> None:
     """Raise `InvalidRequest` for tools that the engine answers with 500: all that are no functions."""
     tools = _says(request, "tools")
@@ -183,6 +227,14 @@ def check_parts(message: Json, where: str, needs: Needs) -> None:
                 f"{where}.content.{place}: this model reads {reads} only, got {_quoted(kind)}",
                 hint="send text, or ask another model",
             )
+        if kind == "image_url" and not _is_data(part.get("image_url")):
+            # The engine would fetch it, from inside our network.
+            raise InvalidRequest(f"{where}.content.{place}.image_url: should be a data: URL", hint="send the image itself")
+
+
+def _is_data(image: object) -> bool:
+    url = image.get("url") if isinstance(image, dict) else image
+    return isinstance(url, str) and url.startswith("data:")
 
 
 def tool_calls(message: Json, where: str) -> bool:

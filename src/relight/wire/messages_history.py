@@ -119,7 +119,7 @@ def _merged(said: list[Json]) -> list[Json]:
     merged: list[Json] = []
     for message in said:
         if merged and message["role"] == merged[-1]["role"] and message["role"] in ("system", "user"):
-            merged[-1] = message | {"content": merged[-1]["content"] + message["content"]}
+            merged[-1]["content"].extend(message["content"])  # both lists were made here
         else:
             merged.append(message)
     return merged

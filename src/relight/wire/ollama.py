@@ -32,6 +32,7 @@ class Shape(Protocol):
 class _Ollama:
     comments_only_s = 0.0
     streams_by_default = True
+    ends_with_a_reason = False
     stream_type = b"application/x-ndjson"
     interesting = (b'"done":true', b'"done": true', b'"error"')
 
@@ -96,7 +97,7 @@ class ModelFacts:
 
     name: str
     context: int
-    """Tokens one request may use."""
+    """Tokens one request may use; 0 where nobody knows."""
     capabilities: tuple[str, ...] = ("completion",)
     """Of `completion`, `tools`, `embedding`, `vision`, `thinking`."""
     size: int = 0
@@ -131,12 +132,13 @@ def version() -> Json:
 def show(facts: ModelFacts) -> Json:
     """The answer to POST /api/show."""
     architecture = facts.family or "unknown"
+    known = {f"{architecture}.context_length": facts.context} if facts.context else {}
     return {
         "modelfile": "",
-        "parameters": f"num_ctx {facts.context}",
+        "parameters": f"num_ctx {facts.context}" if facts.context else "",
         "template": "",
         "details": _details(facts),
-        "model_info": {"general.architecture": architecture, f"{architecture}.context_length": facts.context},
+        "model_info": {"general.architecture": architecture, **known},
         "capabilities": list(facts.capabilities),
         "modified_at": facts.modified,
     }

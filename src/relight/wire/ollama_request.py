@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from typing import Any, Final
 
 import msgspec
@@ -37,7 +38,8 @@ _KNOWN: Final = _NUMBERS | set(_RENAMED) | _ELSEWHERE | {"num_ctx", "num_predict
 _UNSERVED: Final = ("raw", "suffix", "template", "context", "width", "height", "steps")
 _FILL_CONTEXT: Final = -2
 _UNITS_S: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION: Final = re.compile(r"([0-9]*\.?[0-9]+)(ns|us|µs|ms|s|m|h)")
+_DURATION: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_LONGEST_DURATION: Final = 40  # characters
 _IMAGE_KINDS: Final = (("iVBOR", "png"), ("/9j/", "jpeg"), ("R0lGOD", "gif"), ("UklGR", "webp"))
 
 
@@ -106,11 +108,11 @@ def _asked(chat: Json, request: Json, writer: OllamaWriter, context: int) -> Tra
 
 
 def _messages(given: object) -> list[Json]:
-    open_calls: list[tuple[str, str]] = []
+    open_calls = _OpenCalls()
     return [_message(item, place, open_calls) for place, item in enumerate(_list(given, "messages"))]
 
 
-def _message(item: object, place: int, open_calls: list[tuple[str, str]]) -> Json:
+def _message(item: object, place: int, open_calls: _OpenCalls) -> Json:
     where = f"messages.{place}"
     message = _object(item, where)
     if not (role := _text(message.get("role"), f"{where}.role")):
@@ -121,9 +123,10 @@ def _message(item: object, place: int, open_calls: list[tuple[str, str]]) -> Jso
         told["reasoning_content"] = thinking
     if calls := _list(message.get("tool_calls"), f"{where}.tool_calls"):
         told["tool_calls"] = [_call(call, place, index) for index, call in enumerate(calls)]
-        open_calls += [(call["function"]["name"], call["id"]) for call in told["tool_calls"]]
+        for call in told["tool_calls"]:
+            open_calls.add(call["function"]["name"], call["id"])
     if role == "tool":
-        told["tool_call_id"] = _answered(message, open_calls)
+        told["tool_call_id"] = open_calls.answer(message.get("tool_name"))
     return told
 
 
@@ -136,13 +139,28 @@ def _call(call: object, place: int, index: int) -> Json:
     return {"id": f"call_{place}_{index}", "type": "function", "function": {"name": name, "arguments": said}}
 
 
-def _answered(message: Json, open_calls: list[tuple[str, str]]) -> str:
-    """The call that a tool's message answers: this dialect names the tool at most, else it is the oldest one open."""
-    wanted = message.get("tool_name")
-    for place, (name, _) in enumerate(open_calls):
-        if wanted in (None, "", name):
-            return open_calls.pop(place)[1]
-    return f"call_{wanted or 'unknown'}"
+class _OpenCalls:
+    """Calls that no message of a tool has answered yet, the oldest first. Each is looked at once, however many there are."""
+
+    def __init__(self) -> None:
+        self._all: deque[str] = deque()
+        self._by_name: dict[str, deque[str]] = {}
+        self._answered: set[str] = set()
+
+    def add(self, name: str, call: str) -> None:
+        self._all.append(call)
+        self._by_name.setdefault(name, deque()).append(call)
+
+    def answer(self, wanted: object) -> str:
+        """The call that a tool's message answers: this dialect names the tool at most, else it is the oldest one open."""
+        name = wanted if isinstance(wanted, str) and wanted else None
+        waiting = self._all if name is None else self._by_name.get(name, deque())
+        while waiting:
+            call = waiting.popleft()
+            if call not in self._answered:
+                self._answered.add(call)
+                return call
+        return f"call_{name or 'unknown'}"
 
 
 def _content(text: str, images: list[Any], where: str) -> str | list[Json]:
@@ -233,7 +251,7 @@ def _keep_alive_s(given: object) -> float | None:
         return None
     if isinstance(given, int | float) and not isinstance(given, bool):
         return math.inf if given < 0 else float(given)
-    if isinstance(given, str):
+    if isinstance(given, str) and len(given) <= _LONGEST_DURATION:
         negative, text = given.startswith("-"), given.lstrip("-")
         parts = _DURATION.findall(text)
         if text.isdecimal():

@@ -25,6 +25,7 @@ class Chat(EventStream):
     """`/v1/chat/completions`, `/v1/completions` and `/v1/embeddings`."""
 
     interesting = (*_COMMON, b'"timings"', *_FINISH)
+    ends_with_a_reason = True
 
     def __init__(self, name: str = "chat", chunk_object: str = "chat.completion.chunk") -> None:
         self.name = name
@@ -142,6 +143,8 @@ def _message(error: RelightError) -> str:
 
 
 def _type(error: RelightError) -> str:
+    if error.category is Category.PROVIDER_REJECTED and error.http_status < 500:
+        return "rate_limit_error" if error.http_status == 429 else "invalid_request_error"
     return _TYPES.get(error.category, "server_error")
 
 

@@ -319,12 +319,14 @@ function listen() {
 // --- models ----------------------------------------------------------------------------------------------------
 
 async function findModels() {
-  const found = (await get("v1/models"))?.data ?? [];
+  const listed = (await get("v1/models"))?.data;
+  const found = listed?.filter(({ capabilities }) => capabilities.includes("completion")) ?? [];
+  lamp.facts = Object.fromEntries(found.map(({ id, relight }) => [id, relight]));
   const known = found.find(({ id }) => id === talk.model) ?? found.find(({ relight }) => relight?.default) ?? found[0];
   $("model").replaceChildren(...found.map(({ id }) => new Option(id, id)));
   $("model").parentElement.hidden = found.length < 2;
   if (known) await choose(known.id);
-  else await lamp.look();
+  else await lamp.choose("", Boolean(listed));
 }
 
 function choose(model) {

@@ -9,13 +9,13 @@ const IDLE_MS = 10000;
 export class Lamp {
   /** `changed(lamp)` is called whenever the words may read differently. */
   constructor(changed) {
-    Object.assign(this, { changed, state: "unknown", model: "", service: "", error: "", eta: null, readyAt: null, span: null });
+    Object.assign(this, { changed, state: "unknown", model: "", service: "", error: "", eta: null, readyAt: null, span: null, facts: {}, dumb: false });
     document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(this.poll) : this.look()));
   }
 
   /** Show this model from now on. */
-  choose(model) {
-    this.model = model;
+  choose(model, dumb = false) {
+    Object.assign(this, { model, dumb });
     this.readyAt = null;
     return this.look();
   }
@@ -27,7 +27,7 @@ export class Lamp {
       return;
     }
     if (this.state === "unknown") await this.look();
-    if (this.state === "unknown" || key.isWanted) return; // somebody else's model, which nobody here can wake
+    if (["unknown", "others"].includes(this.state) || key.isWanted) return; // somebody else's model, which nobody here can wake
     const response = await post(`models/${encodeURIComponent(this.model)}/wake`, {}).catch(() => null);
     const answer = response?.ok ? await response.json().catch(() => null) : null;
     if (!answer) return;
@@ -47,8 +47,13 @@ export class Lamp {
     const model = status?.models?.[this.model];
     this.service = status?.service ?? this.service;
     this.error = model?.last_error ?? "";
-    this.set(status ? (model?.state ?? "unknown") : key.isWanted ? "locked" : "away", model?.eta_s);
+    this.set(status ? (model?.state ?? this.elsewhere) : key.isWanted ? "locked" : "away", model?.eta_s);
     this.again();
+  }
+
+  /** The state of what is no engine here. */
+  get elsewhere() {
+    return this.dumb ? "dumb" : this.facts[this.model] ? "others" : "unknown";
   }
 
   again() {
@@ -88,7 +93,7 @@ export class Lamp {
   /** The state in words, such as "waking, about 4 s". */
   get words() {
     if (this.state === "waking") return this.left === null ? "waking" : this.left > 0 ? `waking, about ${seconds(this.left)}` : "waking, any moment";
-    return { asleep: "asleep", awake: "awake", draining: "finishing", failed: "failed", locked: "locked", away: "no connection" }[this.state] ?? "";
+    return { asleep: "asleep", awake: "awake", draining: "finishing", failed: "failed", locked: "locked", others: "elsewhere", dumb: "no chat", away: "no connection" }[this.state] ?? "";
   }
 
   /** A headline and a sentence for a page without messages. */
@@ -102,6 +107,8 @@ export class Lamp {
       case "locked": return ["The door is locked.", "Whoever runs this service can give you a key."];
       case "away": return ["Nobody answers.", "This page cannot reach its server. It keeps trying."];
       case "awake": return ["The light is on.", "Ask away."];
+      case "others": return ["Ask away.", `${(this.facts[this.model].fallback ?? [this.facts[this.model].backend]).join(", or else ")} will answer.`];
+      case "dumb": return ["Nobody to talk to.", "The models of this service do not chat."];
       default: return ["", ""];
     }
   }
