@@ -348,7 +348,7 @@ def test_server_without_a_default_model_is_met_with_the_option_that_names_one(
 
 
 def test_conversation_begins_with_a_model_that_chats() -> None:
-    with running(StandIn(models=(), vectors=("vec",), provided=("cloud",))) as stand_in:
+    with running(StandIn(vectors=("vec",))) as stand_in:
         talk = Conversation(Client(stand_in.url))
         talk.loop(_lines("/quit"))
-    assert talk.model == "cloud"
+    assert talk.model == "smol"

@@ -166,6 +166,12 @@ def test_own_file_that_is_not_there_is_named(tmp_path: Path) -> None:
             act()
 
 
+def test_address_without_a_file_names_the_model_whose_source_to_check(server: FileServer, tmp_path: Path) -> None:
+    with pytest.raises(RelightError, match=r"there is no such file; check the spelling of models\.\w+\.source") as caught:
+        fetch(want(f"{server.url}/gone.gguf", tmp_path))
+    assert "models.NAME" not in str(caught.value)
+
+
 def test_places_in_the_store_never_collide(tmp_path: Path) -> None:
     sources = [
         "hf:o/r/m.gguf", "hf:o/r/m.gguf@v1", "hf:o/r/a/m.gguf", "hf:o/r/m.gguf@a/b", "pypi:o/m.gguf", "pypi:o==1/m.gguf",
