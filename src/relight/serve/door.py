@@ -23,7 +23,8 @@ class Door(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._loose = 0
         self._is_moving = False
-        self._late: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._unanswered: list[Any] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -34,7 +35,8 @@ class Door(HttpToolsProtocol):
         self._expect(_HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._expect(None)
+        if self._timer is not None:
+            self._timer.cancel()
         # uvicorn tells the last request only; of two that came at once the first would be answered to nobody.
         for cycle in self._unanswered:
             if not cycle.response_complete:
@@ -73,9 +75,19 @@ class Door(HttpToolsProtocol):
     def _expect(self, within_s: float | None) -> None:
         """What is awaited next has to come within this time; `None`: nothing is. An idle connection between two requests is
         uvicorn's to close."""
-        if self._late is not None:
-            self._late.cancel()
-        self._late = None if within_s is None else self.loop.call_later(within_s, self.transport.abort)
+        self._deadline = None if within_s is None else self.loop.time() + within_s
+        if self._timer is None and self._deadline is not None:
+            self._timer = self.loop.call_at(self._deadline, self._look)
+
+    def _look(self) -> None:
+        """One timer serves all requests of a connection: it is not set anew for each, it looks again when it was too early."""
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self.loop.time() >= self._deadline:
+            self.transport.abort()
+        else:
+            self._timer = self.loop.call_at(self._deadline, self._look)
 
 
 def raise_descriptor_limit() -> None:
