@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
@@ -144,7 +143,8 @@ class Limiter:
             )
 
     def _day(self) -> str:
-        return time.strftime("%Y-%m-%d", time.gmtime(self._clock.wall()))
+        """The number of the day of UTC since 1970."""
+        return str(int(self._clock.wall() // _DAY_S))
 
     async def _ask(self, question: Callable[[Tally], Awaitable[_T]], is_absent: _T) -> _T:
         """What the store says, `is_absent` while it cannot be asked."""
