@@ -195,6 +195,16 @@ async def test_model_that_another_uses_does_not_sleep_after_an_answer(door: Door
     await other.done()
 
 
+async def test_model_that_another_uses_is_not_unloaded(door: Door, client: ollama.AsyncClient) -> None:
+    other = door.ask("prefill=1h", stream=True)
+    await door.until_state("awake")
+    await door.until_busy(1)
+    assert (await client.generate(model="toy", keep_alive=0)).done_reason == "unload"
+    assert await door.state() == "awake"
+    other.leave()
+    await other.done()
+
+
 async def test_load_that_fails_is_told(tmp_path: Path) -> None:
     async with front_door(tmp_path, args=("--crash-at-load", "3")) as door:
         with pytest.raises(ollama.ResponseError, match="exited with code 3") as caught:

@@ -108,7 +108,7 @@ class Asking(msgspec.Struct, frozen=True):
     async def _move(self, served: Served, prepared: Prepared, *, is_asleep: bool) -> None:
         """Only wake the engine, or put it to sleep, as Ollama's clients ask for it."""
         if is_asleep:
-            served.runner.sleep()
+            _sleep_if_idle(served)
         else:
             with served.runner.ask(None) as ticket:
                 self.it.enter(Phase.WAKE)
