@@ -334,6 +334,17 @@ async def test_prompt_is_measured_wherever_it_hides(tmp_path: Path, hiding: dict
         assert (await door.ask(**hiding).done()).status == 413
 
 
+@pytest.mark.parametrize("section", [{"log": {"content": "full"}}, {"limits": {"max_prompt": "16B"}}], ids=["log", "limits"])
+async def test_value_that_is_no_number_is_the_clients_mistake_wherever_it_is_read(
+    tmp_path: Path, section: dict[str, Any]
+) -> None:
+    body = CHAT_BODY.replace(b"}]}", b'}],"temperature":1e999}')
+    async with front_door(tmp_path, sections=section) as door:
+        call = await door.call("POST", CHAT, body, [(b"content-type", b"application/json")]).done()
+    assert call.status == 400, call.body
+    assert "is not JSON" in call.json()["error"]["message"]
+
+
 # --- connections
 
 

@@ -20,7 +20,7 @@ from relight.serve.reply import Reply
 from relight.serve.watch import Watch
 from relight.telemetry.interaction import Interaction
 from relight.wire.dialect import Dialect
-from relight.wire.mending import Fields, fields
+from relight.wire.mending import Fields, decoded, fields
 from relight.wire.translation import About, Translation
 
 _NEVER_STREAM: Final = frozenset({"/v1/messages/count_tokens", "/v1/embeddings", "/v1/rerank", "/api/embed", "/api/embeddings"})
@@ -96,7 +96,7 @@ class Completions:
         backends = self._backends(question, it)
         self._front.check_prompt(question.fields, len(body))
         if self._front.keeps_content:
-            self._front.keep_content(it, request=msgspec.json.decode(body))
+            self._front.keep_content(it, request=decoded(body))
         answering = self._first_answer(
             backends, question, Asking(self._front, it, reply, self._dialect), Claim(visitor.who, len(body))
         )

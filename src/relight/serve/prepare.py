@@ -11,11 +11,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct, structs
 
-from relight.decoding import NOT_JSON
-from relight.errors import InvalidRequest
 from relight.serve.pipe import Passage, Pipe, Untouched, WithoutUsage
 from relight.wire.forced import force
-from relight.wire.mending import Fields, Needs, encode, mend
+from relight.wire.mending import Fields, Needs, decoded, encode, mend
 from relight.wire.never_empty import NeverEmpty, retry_request
 from relight.wire.translation import About, Filter, Json, Translation, Writer
 
@@ -66,7 +64,7 @@ class Prepared(Struct, frozen=True):
 
     def again(self) -> Prepared | None:
         """The same once more, so that the answer is not empty; `None` when nothing better can be asked."""
-        chat = retry_request(_decoded(self.body))
+        chat = retry_request(decoded(self.body))
         if chat is None or self.passage is None:
             return None
         return Prepared(self.path, msgspec.json.encode(chat), self.passage.again(), self.writer)
@@ -82,7 +80,7 @@ def prepare(question: Question, speech: Speech) -> Prepared:
     if question.path not in speech.paths and question.translation is not None:
         return _translated(question, question.translation, speech)
     if question.path == CHAT and speech.has_grammar and _is_forced(question.fields):
-        return _as_chat(_decoded(question.body), speech, None)
+        return _as_chat(decoded(question.body), speech, None)
     if question.path not in (CHAT, COMPLETIONS):
         return Prepared(question.path, _named(question, speech.needs))
     fields = dict(question.fields)
@@ -98,7 +96,7 @@ def prepare(question: Question, speech: Speech) -> Prepared:
 
 def _translated(question: Question, translation: Translation, speech: Speech) -> Prepared:
     told = translation.translate(
-        _decoded(question.body), structs.replace(question.about, context=speech.needs.context or _UNBOUNDED)
+        decoded(question.body), structs.replace(question.about, context=speech.needs.context or _UNBOUNDED)
     )
     if told.asks_nothing:
         return Prepared("", b"", writer=told.writer, sleeps=told.keep_alive_s == 0)
@@ -116,16 +114,6 @@ def _as_chat(chat: Json, speech: Speech, writer: Writer | None) -> Prepared:
     filters: tuple[Filter, ...] = () if forced is None else (forced,)
     empty = NeverEmpty() if speech.has_grammar else None
     return Prepared(CHAT, encode(fields), Pipe(filters, writer, empty), writer)
-
-
-def _decoded(body: bytes) -> Json:
-    try:
-        value = msgspec.json.decode(body)
-    except NOT_JSON as error:
-        raise InvalidRequest(f"request: the body is not JSON ({error})", hint="send a JSON object") from error
-    if not isinstance(value, dict):
-        raise InvalidRequest("request: the body should be a JSON object", hint="send a JSON object")
-    return value
 
 
 def _is_forced(fields: Fields) -> bool:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from relight.errors import BodyTooLarge
 from relight.values import format_bytes
-from relight.wire.mending import Fields
+from relight.wire.mending import Fields, says
 
 _LONGEST_TYPE: Final = 100  # characters
 _LONGEST_URL: Final = 2048
 
 
 def check_size(found: Fields, limit: int) -> None:
-    """Raises `BodyTooLarge` when the texts of the prompt have more than `limit` bytes together; images do not count."""
-    total = sum(_text_bytes(msgspec.json.decode(value)) for value in found.values())
+    """Raises `BodyTooLarge` when the texts of the prompt have more than `limit` bytes together; images do not count.
+
+    Raises `InvalidRequest` for a field that is no JSON.
+    """
+    total = sum(_text_bytes(says(found, name)) for name in found)
     if total > limit:
         raise BodyTooLarge(
             f"prompt: its text has {format_bytes(total)}, and {format_bytes(limit)} are taken",

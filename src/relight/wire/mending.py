@@ -64,9 +64,30 @@ def fields(body: bytes) -> Fields:
         body.decode()  # values that are left untouched are not looked at either
         return msgspec.json.decode(body, type=Fields)
     except msgspec.ValidationError as error:
-        raise InvalidRequest("request: the body should be a JSON object", hint="send a JSON object") from error
+        raise _no_object() from error
     except NOT_JSON as error:
-        raise InvalidRequest(f"request: the body is not JSON ({error})", hint="send a JSON object") from error
+        raise _no_json(error) from error
+
+
+def decoded(body: bytes) -> Json:
+    """A request with all its values, for who needs more than `fields`; raises `InvalidRequest` for a value that is no JSON."""
+    try:
+        value = msgspec.json.decode(body)
+    except NOT_JSON as error:
+        raise _no_json(error) from error
+    if not isinstance(value, dict):
+        raise _no_object()
+    return value
+
+
+def says(request: Fields, name: str) -> Any:
+    """The value of a field, `None` when it is not there; raises `InvalidRequest` when it is no JSON."""
+    if (raw := request.get(name)) is None:
+        return None
+    try:
+        return msgspec.json.decode(raw)
+    except NOT_JSON as error:
+        raise InvalidRequest(f"{name}: is not JSON ({error})") from error
 
 
 def encode(request: Fields) -> bytes:
@@ -96,7 +117,7 @@ def mend(request: Fields, needs: Needs) -> Mended:
 
 def is_stream(request: Fields) -> bool:
     """The client wants its answer as it comes."""
-    return _says(request, "stream") is True
+    return says(request, "stream") is True
 
 
 def name_model(request: Fields, needs: Needs) -> bool:
@@ -109,7 +130,7 @@ def cap_answer(request: Fields, needs: Needs) -> bool:
     if needs.context is None:
         return False
     default = min(needs.max_tokens or needs.context, needs.context)
-    stated = {name: said for name in _LIMITS if (said := _says(request, name)) is not None}
+    stated = {name: said for name in _LIMITS if (said := says(request, name)) is not None}
     if not stated:
         for name in _LIMITS[1:]:
             request.pop(name, None)
@@ -129,7 +150,7 @@ def ask_usage(request: Fields, needs: Needs) -> bool:
     """Ask for usage in a stream; true when the client had not."""
     if not (needs.include_usage and is_stream(request)):
         return False
-    said = _says(request, "stream_options")
+    said = says(request, "stream_options")
     options = said if isinstance(said, dict) else {}
     return options.get("include_usage") is not True and _put(request, "stream_options", {**options, "include_usage": True})
 
@@ -150,7 +171,7 @@ def cap_logprobs(request: Fields, needs: Needs) -> bool:
     """At most as many alternatives a token as OpenAI's service gives: with all of the vocabulary an answer has megabytes."""
     changed = False
     for name in ("top_logprobs", "logprobs", "n_probs"):
-        said = _says(request, name)
+        said = says(request, name)
         if isinstance(said, int) and not isinstance(said, bool) and said > _MOST_LOGPROBS:
             changed |= _put(request, name, _MOST_LOGPROBS)
     return changed
@@ -160,7 +181,7 @@ def check_patterns(request: Fields) -> None:
     """Raise `InvalidRequest` for a pattern that repeats repetitions: llama.cpp unfolds them, and never comes back."""
     for name in ("response_format", "json_schema", "tools"):
         if b'"pattern"' in bytes(request.get(name, b"")):
-            for pattern in _patterns(_says(request, name)):
+            for pattern in _patterns(says(request, name)):
                 if math.prod(int(most or least) or 1 for least, most in _REPEATED.findall(pattern)) > _MOST_REPEATED:
                     raise InvalidRequest(f"{name}: a pattern repeats too often", hint="lower the numbers in braces")
 
@@ -179,7 +200,7 @@ def _patterns(value: object) -> Iterator[str]:
 
 def check_tools(request: Fields) -> None:
     """Raise `InvalidRequest` for tools that the engine answers with 500: all that are no functions."""
-    tools = _says(request, "tools")
+    tools = says(request, "tools")
     if tools is None:
         return
     if not isinstance(tools, list):
@@ -193,7 +214,7 @@ def check_tools(request: Fields) -> None:
 
 def mend_messages(request: Fields, needs: Needs) -> bool:
     """The mendings of the history."""
-    messages = _says(request, "messages")
+    messages = says(request, "messages")
     if not isinstance(messages, list):
         return False  # the engine says so properly
     changed = False
@@ -276,14 +297,12 @@ def _named_function(holder: Any, where: str) -> Json:
     return function
 
 
-def _says(request: Fields, name: str) -> Any:
-    """The value of a field, `None` when it is not there."""
-    if (raw := request.get(name)) is None:
-        return None
-    try:
-        return msgspec.json.decode(raw)
-    except NOT_JSON as error:
-        raise InvalidRequest(f"{name}: is not JSON ({error})") from error
+def _no_object() -> InvalidRequest:
+    return InvalidRequest("request: the body should be a JSON object", hint="send a JSON object")
+
+
+def _no_json(error: Exception) -> InvalidRequest:
+    return InvalidRequest(f"request: the body is not JSON ({error})", hint="send a JSON object")
 
 
 def _put(request: Fields, name: str, value: object) -> bool:
