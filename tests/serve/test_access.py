@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from relight import create_app
 from relight.access.keys import create
 from relight.errors import ConfigError
 from tests.providers.stand_in import KEY, End
@@ -81,6 +83,21 @@ def check_shape(call: Call, path: str) -> dict[str, Any]:
     assert (told.get("type") == "error") is path.startswith("/v1/messages")
     assert ("param" in error) is not path.startswith("/v1/messages")
     return error
+
+
+# --- a store that could never count
+
+
+@pytest.mark.parametrize("store", ["redis://127.0.0.1:1/0", "redis://127.0.0.1:1?db=x"], ids=["no client", "no address"])
+def test_store_that_could_never_count_is_refused_before_anybody_is_let_in(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if store.endswith("/0"):
+        monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    file = tmp_path / "relight.toml"
+    file.write_text(f'[limits]\nrequests_per_minute = 5\nstore = "{store}"\n[models.toy]\nengine = "scripted"\n')
+    with pytest.raises(ConfigError, match=r"limits\.store"):
+        create_app(file)
 
 
 # --- keys

@@ -77,7 +77,10 @@ class Limiter:
         self._noted_at: float | None = None
 
     def prepare(self) -> None:
-        """Import and open what counting needs, if anything: a tenth of a second that the first request else waits for."""
+        """Import and open what counting needs, if anything: a tenth of a second that the first request else waits for.
+
+        Raises `ConfigError` when the client of the store is missing, or cannot read its address. Connects to nothing yet.
+        """
         if self._needs_store and self._tally is None:
             from relight.access.tally import Tally
 

@@ -65,6 +65,9 @@ def _gate(loaded: Loaded) -> Gate:
 
 
 def _limiter(loaded: Loaded, house: House) -> Limiter:
-    """How much each may use."""
+    """How much each may use; raises `ConfigError` for a shared store that could never count."""
     limits, service = loaded.config.limits, loaded.config.service.name
-    return Limiter(limits, house.clock, service=service, note=lambda text: house.sink.note("ERROR", text))
+    limiter = Limiter(limits, house.clock, service=service, note=lambda text: house.sink.note("ERROR", text))
+    if limits.store != "memory":
+        limiter.prepare()  # now, and not beside the first requests: they would all fail for it
+    return limiter
