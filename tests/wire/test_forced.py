@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 import pytest
-from bench.wake import bare_engine
 from bench.wire import post
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relight.errors import InvalidRequest, WeightsError
+from relight.errors import InvalidRequest
 from relight.wire import sse
 from relight.wire.forced import ForcedCall, force
 from relight.wire.translation import Filter
@@ -272,15 +270,6 @@ def test_whole_answer_becomes_a_call() -> None:
 
 
 # --- the engine itself
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[str]:
-    try:
-        with bare_engine(2) as socket:
-            yield socket
-    except WeightsError as error:
-        pytest.skip(error.message)
 
 
 def ask(engine: str, chat: dict[str, Any]) -> tuple[str | None, Any]:

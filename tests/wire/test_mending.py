@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
-from bench.wake import bare_engine
 from bench.wire import post
 
-from relight.errors import InvalidRequest, WeightsError
+from relight.errors import InvalidRequest
 from relight.wire.mending import Mended, Needs, encode, fields, mend
 
 NEEDS = Needs(context=8192, max_tokens=1024)
@@ -250,15 +248,6 @@ def test_tools_that_are_no_functions_are_refused(tools: object, words: str) -> N
 
 
 # --- the engine itself
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[str]:
-    try:
-        with bare_engine(2) as socket:
-            yield socket
-    except WeightsError as error:
-        pytest.skip(error.message)
 
 
 def status(engine: str, request: object) -> int:

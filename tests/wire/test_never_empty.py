@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
-from bench.wake import bare_engine
 from bench.wire import post
 
-from relight.errors import WeightsError
 from relight.wire.never_empty import NeverEmpty, retry_request
 
 
@@ -125,15 +122,6 @@ def test_request_with_a_form_of_its_own_is_not_asked_again(own: dict[str, Any]) 
 
 
 # --- the engine itself
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[str]:
-    try:
-        with bare_engine(2) as socket:
-            yield socket
-    except WeightsError as error:
-        pytest.skip(error.message)
 
 
 # Token 2 ends SmolLM2's turn: with this bias the model says nothing.

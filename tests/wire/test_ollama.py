@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import msgspec
 import ollama
 import pytest
-from bench.wake import bare_engine
 from bench.wire import post
 
 from relight import errors
-from relight.errors import ContextOverflow, InvalidRequest, MethodNotAllowed, RelightError, WeightsError
+from relight.errors import ContextOverflow, InvalidRequest, MethodNotAllowed, RelightError
 from relight.wire import sse
 from relight.wire.dialect import Dialect, Usage
 from relight.wire.mending import Needs, encode, fields, mend
@@ -296,15 +295,6 @@ def test_input_that_is_no_text_is_refused() -> None:
 
 
 # --- the engine itself
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[str]:
-    try:
-        with bare_engine(2) as socket:
-            yield socket
-    except WeightsError as error:
-        pytest.skip(error.message)
 
 
 def through(socket: str, chat: dict[str, Any]) -> list[dict[str, Any]] | dict[str, Any]:
