@@ -202,9 +202,7 @@ def _memory(name: str, model: Model, header: Header, limit: int | None) -> Check
 
 
 def _about(header: Header) -> str:
-    millions = header.parameter_count / 1e6
-    size = f"{millions / 1000:.1f}B" if millions >= 1000 else f"{millions:.0f}M"
-    return f"{header.architecture}, {size} parameters, {header.file_type}"
+    return f"{header.architecture}, {header.parameters} parameters, {header.file_type}"
 
 
 def _ran(engine: EngineKind, argv: list[str], what: str) -> Check:

@@ -190,9 +190,7 @@ def _about(path: Path) -> str:
     from relight.weights.gguf import read_header
 
     header = read_header(path)
-    millions = header.parameter_count / 1e6
-    size = f"{millions / 1000:.1f}B" if millions >= 1000 else f"{millions:.0f}M"
-    return f"{header.architecture}, {size} parameters, {header.file_type}, made for {header.context_length} tokens"
+    return f"{header.architecture}, {header.parameters} parameters, {header.file_type}, made for {header.context_length} tokens"
 
 
 def _finish(context: click.Context, outcomes: list[tuple[int, Outcome]], *, as_json: bool) -> None:

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -31,20 +30,14 @@ from relight.lifecycle.runner import Launch, Runner, Started
 from relight.serve.front import Served
 from relight.telemetry.metrics import Metrics
 from relight.telemetry.sinks import Sink
-from relight.weights.description import Description, describe
+from relight.weights.description import Description, describe, header_of
 from relight.weights.fit import memory_needed
-from relight.weights.gguf import Header, read_header
 from relight.weights.wanted import keeps_weights, locate, require
 
 _PREFIX: Final = "relight-"
 _DOWNLOAD_LIMIT_S: Final = 24 * 3600.0
 # The rest is the front door's, and the system's.
 _SHARE_OF_MEMORY: Final = 0.9
-
-
-@lru_cache(maxsize=64)
-def _header(path: Path, modified: float) -> Header:
-    return read_header(path)
 
 
 def _sweep() -> None:
@@ -204,7 +197,7 @@ class House:
             return 0
         try:
             path = locate(name, model, self._loaded.folder, self._weights_dir)
-            return 0 if path is None else memory_needed(_header(path, path.stat().st_mtime), model)
+            return 0 if path is None else memory_needed(header_of(path, path.stat().st_mtime), model)
         except (RelightError, OSError):
             return 0  # what is wrong with them is told by the engine's start
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from relight.config.schema import Model
 from relight.errors import RelightError
-from relight.weights.gguf import read_header
+from relight.weights.gguf import Header, read_header
 
 
 class Description(Struct, frozen=True):
@@ -34,20 +34,20 @@ def describe(path: Path | None, model: Model) -> Description:
         return Description(digest=model.sha256 or "")
     try:
         facts = path.stat()
-        return _described(path, facts.st_mtime, facts.st_size, model.sha256 or "")
+        header = header_of(path, facts.st_mtime)
     except (OSError, RelightError):
         return Description(digest=model.sha256 or "")
+    return Description(
+        size=facts.st_size,
+        digest=model.sha256 or "",
+        family=header.architecture,
+        parameters=header.parameters,
+        quantization=header.file_type,
+        modified=datetime.fromtimestamp(facts.st_mtime, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+    )
 
 
 @lru_cache(maxsize=64)
-def _described(path: Path, modified: float, size: int, digest: str) -> Description:
-    header = read_header(path)
-    millions = header.parameter_count / 1e6
-    return Description(
-        size=size,
-        digest=digest,
-        family=header.architecture,
-        parameters=f"{millions / 1000:.1f}B" if millions >= 1000 else f"{millions:.0f}M",
-        quantization=header.file_type,
-        modified=datetime.fromtimestamp(modified, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-    )
+def header_of(path: Path, modified: float) -> Header:
+    """The header of the file at `path` as it was at the time `modified`, read once; raises what `read_header` does."""
+    return read_header(path)

@@ -77,6 +77,12 @@ class Header:
     pooling_type: int = 0
     """How token vectors become one, in llama.cpp's numbers; 0: not at all, or not said."""
 
+    @property
+    def parameters(self) -> str:
+        """The number of parameters as people say it: `135M`, `1.2B`."""
+        millions = self.parameter_count / 1e6
+        return f"{millions / 1000:.1f}B" if millions >= 1000 else f"{millions:.0f}M"
+
 
 def read_header(path: Path, *, label: str | None = None) -> Header:
     """Read the header of the GGUF file at `path`, which messages call `label` (its own name if left out).
