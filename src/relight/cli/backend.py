@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from relight.config.kinds import Kind, kind
-from relight.config.schema import EngineKind, Model
+from relight.config.schema import Model
 from relight.providers.target import Target
-from relight.weights.wanted import keeps_weights
+from relight.weights.wanted import FETCH_THEMSELVES, keeps_weights
 
 _NAMES: Final = {Kind.PROVIDER: "provider", Kind.LIST: "list"}
-_KEEPERS: Final = (EngineKind.OLLAMA, EngineKind.VLLM)
 
 
 def called(model: Model) -> str:
@@ -41,8 +40,8 @@ def why_no_weights(model: Model) -> str | None:
         return f"served by {provider_host(model)}, so there is nothing to download"
     if kind(model) is Kind.LIST:
         return f"a list of other models: {place(model)}"
-    if model.engine in _KEEPERS and model.source.startswith("file:"):
+    if model.engine in FETCH_THEMSELVES and model.source.startswith("file:"):
         return f"{model.engine} reads the folder of weights where it is"
-    if model.engine in _KEEPERS:
+    if model.engine in FETCH_THEMSELVES:
         return f"{model.engine} fetches and keeps its models itself, at the first wake"
     return f"the {model.engine} engine needs no weights"

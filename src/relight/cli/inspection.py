@@ -23,10 +23,11 @@ from relight.engines.kinds import engine_for, folder_of_weights, spec_for
 from relight.engines.llamacpp import origin
 from relight.engines.memory import machine_memory
 from relight.errors import RelightError
+from relight.lifecycle.budget import Limit
 from relight.values import format_bytes
 from relight.weights.fit import POOLING_ADVICE, context_problem, memory_needed, pooling_problem
 from relight.weights.gguf import Header, read_header
-from relight.weights.wanted import State, Wanted, keeps_weights, require, size_of, state, wanted
+from relight.weights.wanted import FETCH_THEMSELVES, State, Wanted, keeps_weights, require, size_of, state, wanted
 
 # vLLM imports PyTorch before it knows its own version.
 _RUN_S: Final = {EngineKind.VLLM: 120.0}
@@ -35,7 +36,6 @@ _ADVICE: Final = {
     EngineKind.OLLAMA: "see https://ollama.com/download, or put ollama on the PATH",
     EngineKind.VLLM: "run: pip install vllm, or put vllm on the PATH",
 }
-_SELF_SUFFICIENT: Final = (EngineKind.OLLAMA, EngineKind.VLLM)
 _VERSION: Final = re.compile(r"^(?:.*version(?: is)? )?v?(\d+\.\d+\.\d+\S*)$")
 # The Debian package of a library that the engine's wheel expects from the system.
 _PACKAGES: Final = {"libgomp.so.1": "libgomp1", "libstdc++.so.6": "libstdc++6", "libgcc_s.so.1": "libgcc-s1"}
@@ -77,7 +77,7 @@ def model_checks(name: str, model: Model, loaded: Loaded) -> Iterator[Check]:
         yield from (replace(check, model=name) for check in _weights_checks(name, model, loaded))
     elif model.source:
         yield replace(_engines_own(model, loaded), model=name)
-    if model.engine in _SELF_SUFFICIENT and has_weights(name, model, loaded):
+    if model.engine in FETCH_THEMSELVES and has_weights(name, model, loaded):
         yield from (replace(check, model=name) for check in _settings_checks(name, model, loaded))
 
 
@@ -112,8 +112,7 @@ def memory_of_all(loaded: Loaded) -> Iterator[Check]:
             except RelightError:
                 continue  # its own check has said so
     if len(needed) > 1:
-        # The share of an unset server.memory is the front door's.
-        yield total_check(needed, loaded.config.server.memory or machine_memory().total * 9 // 10)
+        yield total_check(needed, Limit.of(loaded.config.server.memory, machine_memory().total).size_bytes)
 
 
 def _engines_own(model: Model, loaded: Loaded) -> Check:

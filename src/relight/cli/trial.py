@@ -15,14 +15,14 @@ import msgspec
 
 from relight.clock import Clock, SystemClock
 from relight.config.load import Loaded
-from relight.config.schema import EngineKind, Model, Task
+from relight.config.schema import Model, Task
 from relight.engines.connection import Exchange, exchange
 from relight.engines.kinds import engine_for, folder_of_weights, spec_for
 from relight.engines.process import EngineProcess, start
 from relight.errors import EngineFailed
 from relight.values import Duration
 from relight.weights.fit import POOLING_ADVICE
-from relight.weights.wanted import keeps_weights, require
+from relight.weights.wanted import FETCH_THEMSELVES, keeps_weights, require
 from relight.wire.dialect import Tap, Usage
 from relight.wire.openai import Chat
 
@@ -60,7 +60,8 @@ class _Reply:
 async def try_out(name: str, model: Model, loaded: Loaded, clock: Clock | None = None) -> Trial:
     """Start the engine of `model`, ask once, stop it. Raises a `RelightError`.
 
-    Takes at most twice `wake_timeout`; an engine that fetches its model itself gets as long for that as when it is served.
+    Takes at most twice `wake_timeout`; an engine that may fetch its model itself gets ten minutes for that, or five times
+    `wake_timeout`.
     """
     clock = clock or SystemClock()
     patience = _patience(model)
@@ -86,8 +87,7 @@ async def try_out(name: str, model: Model, loaded: Loaded, clock: Clock | None =
 
 
 def _patience(model: Model) -> Duration:
-    fetches = model.engine in (EngineKind.OLLAMA, EngineKind.VLLM)
-    return Duration(max(600.0, 5 * model.wake_timeout)) if fetches else model.wake_timeout
+    return Duration(max(600.0, 5 * model.wake_timeout)) if model.engine in FETCH_THEMSELVES else model.wake_timeout
 
 
 def _weights(name: str, model: Model, loaded: Loaded) -> Path | None:

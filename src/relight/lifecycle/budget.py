@@ -17,6 +17,11 @@ class Limit:
     size_bytes: int
     is_configured: bool = False
 
+    @classmethod
+    def of(cls, configured: int | None, total: int) -> Limit:
+        """What is `configured`, else nine tenths of `total` bytes: the rest is the front door's, and the system's."""
+        return cls(total * 9 // 10) if configured is None else cls(configured, is_configured=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Resident:

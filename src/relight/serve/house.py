@@ -36,8 +36,6 @@ from relight.weights.wanted import keeps_weights, locate, require
 
 _PREFIX: Final = "relight-"
 _DOWNLOAD_LIMIT_S: Final = 24 * 3600.0
-# The rest is the front door's, and the system's.
-_SHARE_OF_MEMORY: Final = 0.9
 
 
 def _sweep() -> None:
@@ -187,8 +185,7 @@ class House:
         memory, ours = config.server.memory, [model for model in config.models.values() if kind(model) is Kind.OURS]
         if memory is None and len(ours) < 2:
             return None
-        limit = Limit(memory or int(_SHARE_OF_MEMORY * machine_memory().total), is_configured=memory is not None)
-        return Keeper(limit, self, self.clock, lambda text: self.sink.note("WARNING", text))
+        return Keeper(Limit.of(memory, machine_memory().total), self, self.clock, lambda text: self.sink.note("WARNING", text))
 
     def _memory_needed(self, name: str) -> int:
         """Bytes, as well as they are known: nothing for weights that the engine keeps itself."""

@@ -8,12 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from relight.config.schema import EngineKind, Model
 from relight.errors import WeightsError
 from relight.values import format_bytes
 from relight.weights import store
 from relight.weights.source import Kind, Source, parse
+
+FETCH_THEMSELVES: Final = frozenset({EngineKind.OLLAMA, EngineKind.VLLM})
+"""Engines that download and keep models by themselves."""
 
 
 class State(StrEnum):
