@@ -43,7 +43,7 @@ async def test_requests_of_the_last_minute_weigh_less_the_longer_they_are_over()
     previous, _ = counts.sliding_window_keys(item.key_for("a"), 60, now)
     await counts.incr(previous, 600, amount=4)
     allowed = 0
-    while await tally.take("a") is None:
+    while (await tally.take("a", "1")).wait_s is None:
         allowed += 1
     # Of the last minute's four, the part of it that is still inside the sliding one counts.
     over = now % 60 / 60

@@ -101,7 +101,8 @@ class Limiter:
     async def spend(self, who: str, tokens: int) -> None:
         """See `Lease.spend`."""
         if self._limits.tokens_per_day is not None:
-            await self._ask(lambda tally: tally.spend(who, self._day(), tokens), None)
+            day = self._day()
+            await self._ask(lambda tally: tally.spend(who, day, tokens))
 
     def release(self, who: str) -> None:
         """See `Lease.leave`."""
@@ -127,43 +128,43 @@ class Limiter:
         self._running[who] = running + 1
 
     async def _count(self, who: str) -> None:
-        day, budget = self._day(), self._limits.tokens_per_day
-        # Tokens first: a request that is refused should not count as one of the minute.
-        if budget is not None and not await self._ask(lambda tally: tally.has_tokens(who, day), is_absent=True):
+        day = self._day()
+        taken = await self._ask(lambda tally: tally.take(who, day))
+        if taken is None:
+            return
+        if not taken.has_tokens:
             raise OverBudget(
-                f"limits.tokens_per_day: {budget} tokens are used up",
+                f"limits.tokens_per_day: {self._limits.tokens_per_day} tokens are used up",
                 hint="they are counted anew at midnight UTC",
                 retry_after_s=_DAY_S - self._clock.wall() % _DAY_S,
             )
-        if self._limits.requests_per_minute is None:
-            return
-        wait_s = await self._ask(lambda tally: tally.take(who), None)
-        if wait_s is not None:
+        if taken.wait_s is not None:
             raise RateLimited(
                 f"limits.requests_per_minute: {self._limits.requests_per_minute} requests in a minute are used up",
-                hint=f"come again in {wait_s:.0f} s",
-                retry_after_s=wait_s,
+                hint=f"come again in {taken.wait_s:.0f} s",
+                retry_after_s=taken.wait_s,
             )
 
     def _day(self) -> str:
         """The number of the day of UTC since 1970."""
         return str(int(self._clock.wall() // _DAY_S))
 
-    async def _ask(self, question: Callable[[Tally], Awaitable[_T]], is_absent: _T) -> _T:
-        """What the store says, `is_absent` while it cannot be asked."""
-        self.prepare()
+    async def _ask(self, question: Callable[[Tally], Awaitable[_T]]) -> _T | None:
+        """What the store says, `None` while it cannot be asked."""
+        if self._tally is None:
+            self.prepare()
         tally = self._tally
         if tally is None or self._clock.now() < self._resting_until:
-            return is_absent
+            return None
         if self._limits.store == "memory":
             return await question(tally)
         cancels = _cancels()
+        answer: _T | None = None
         try:
             async with asyncio.timeout(_STORE_PATIENCE_S):
                 answer = await question(tally)
         except tally.faults as error:
             self._rest(error)
-            answer = is_absent
         if _cancels() > cancels:
             # The client of Redis loses a cancellation that meets it while it connects.
             raise asyncio.CancelledError

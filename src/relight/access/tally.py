@@ -6,11 +6,14 @@ Imported only where a limit is configured: the library takes about a tenth of a 
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from limits import RateLimitItemPerDay, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
+
+from msgspec import Struct
 
 from relight.config.schema import Limits
 from relight.errors import ConfigError
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
 
 _FIRST_SWEEP: Final = 1024
+_NAMES_KEPT: Final = 1024
 # A Redis that is worth asking answers in a millisecond.
 _SOCKET_TIMEOUT_S: Final = 0.25
 
@@ -47,7 +51,18 @@ class Counts(MemoryStorage):
         return self.storage[key]
 
     async def get(self, key: str) -> int:
-        return self.storage[key] if self.expirations.get(key, 0.0) > time.time() else 0
+        return self._count(key, time.time())
+
+    async def _get_sliding_window_info(
+        self, previous_key: str, current_key: str, expiry: int, now: float
+    ) -> tuple[int, float, int, float]:
+        # The library's own awaits `get` for each count, through two layers that translate errors which memory does not raise.
+        previous, current = self._count(previous_key, now), self._count(current_key, now)
+        gone = now % expiry
+        return previous, float(expiry - gone) if previous else 0.0, current, 2.0 * expiry - gone
+
+    def _count(self, key: str, now: float) -> int:
+        return self.storage[key] if self.expirations.get(key, 0.0) > now else 0
 
     def _sweep(self, now: float) -> None:
         """Forget what is over; as rarely as it takes for all sweeps together to cost each new key one visit or two."""
@@ -59,6 +74,31 @@ class Counts(MemoryStorage):
         self._sweep_at = max(_FIRST_SWEEP, 2 * len(self.expirations))
 
 
+class _Minute(RateLimitItemPerMinute):
+    __slots__ = ("key_for",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The library puts a name together anew for each question, which takes longer than to answer it.
+        self.key_for = lru_cache(_NAMES_KEPT)(super().key_for)  # type: ignore[method-assign]
+
+
+class _Day(RateLimitItemPerDay):
+    __slots__ = ("key_for",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.key_for = lru_cache(_NAMES_KEPT)(super().key_for)  # type: ignore[method-assign]
+
+
+class Taken(Struct, frozen=True):
+    """What came of asking for one more request; it is counted only when both say that it may pass."""
+
+    has_tokens: bool = True
+    wait_s: float | None = None
+    """Seconds until one may pass, when the minute is full."""
+
+
 class Tally:
     """Counts by name (`who`): requests in a sliding minute, tokens in a day that the caller names.
 
@@ -68,12 +108,13 @@ class Tally:
     """
 
     def __init__(self, limits: Limits, service: str) -> None:
+        self._limits = limits
         self._storage, self._pool = _opened(limits.store, service)
         self._minute = SlidingWindowCounterRateLimiter(self._storage)
         self._day = FixedWindowRateLimiter(self._storage)
-        self._requests = RateLimitItemPerMinute(limits.requests_per_minute or 1, namespace="requests")
+        self._requests = _Minute(limits.requests_per_minute or 1, namespace="requests")
         # The day's name is part of the key, so an entry may live for two: it may begin late and is only read on its day.
-        self._tokens = RateLimitItemPerDay(limits.tokens_per_day or 1, 2, namespace="tokens")
+        self._tokens = _Day(limits.tokens_per_day or 1, 2, namespace="tokens")
 
     @property
     def faults(self) -> tuple[type[Exception], ...]:
@@ -81,16 +122,15 @@ class Tally:
         base = self._storage.base_exceptions
         return (*(base if isinstance(base, tuple) else (base,)), OSError, TimeoutError)
 
-    async def take(self, who: str) -> float | None:
-        """Count one request of `who`: None when it may pass, else the seconds until one may."""
-        if await self._minute.hit(self._requests, who):
-            return None
+    async def take(self, who: str, day: str) -> Taken:
+        """Count one request of `who` on `day`, as far as requests and tokens are limited."""
+        # Tokens first: a request that is refused should not count as one of the minute.
+        if self._limits.tokens_per_day is not None and not await self._day.test(self._tokens, who, day):
+            return Taken(has_tokens=False)
+        if self._limits.requests_per_minute is None or await self._minute.hit(self._requests, who):
+            return Taken()
         reset = (await self._minute.get_window_stats(self._requests, who)).reset_time
-        return max(0.0, reset - time.time())
-
-    async def has_tokens(self, who: str, day: str) -> bool:
-        """Whether `who` has any token of `day` left."""
-        return await self._day.test(self._tokens, who, day)
+        return Taken(wait_s=max(0.0, reset - time.time()))
 
     async def spend(self, who: str, day: str, tokens: int) -> None:
         """Count `tokens` of `who` on `day`, also past the limit."""

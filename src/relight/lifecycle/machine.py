@@ -192,10 +192,12 @@ def step(machine: Machine, event: Event, limits: Limits) -> Step:
 
 def next_tick(machine: Machine) -> float | None:
     """When the machine must be told the time again; `None`: not before something happens."""
+    if not machine.held:
+        return machine.timer
     times = [held.deadline for held in machine.held]
     if machine.timer is not None:
         times.append(machine.timer)
-    return min(times, default=None)
+    return min(times)
 
 
 # --- one handler an event

@@ -161,8 +161,8 @@ class Runner:
         self._engine: Started | None = None
         # The engine's life, and those before it that are still ending: the next one waits until their memory is free.
         self._lives: list[asyncio.Task[None]] = []
-        self._timer = _Timer(clock)
-        self._turn_timer = _Timer(clock)
+        self._timer = _Timer(clock, self._tick)
+        self._turn_timer = _Timer(clock, self._tick_turns)
         self._asleep = asyncio.Event()
         self._asleep.set()
 
@@ -247,7 +247,7 @@ class Runner:
                 case m.Stop():
                     self._end()
                 case m.SetTimer(at):
-                    self._timer.set(at, self._tick)
+                    self._timer.set(at)
                 case m.Hold() | m.Drain():
                     pass
         self._note_rest()
@@ -275,7 +275,7 @@ class Runner:
                 self._refuse(verdict.request, verdict.error)
             elif not (turn := self._places[verdict.request].turn).done():
                 turn.set_result(verdict.slot)
-        self._turn_timer.set(self._turns.deadline, self._tick_turns)
+        self._turn_timer.set(self._turns.deadline)
 
     def _tick_turns(self, at: float) -> None:
         self._judge(self._turns.tick(at))
@@ -335,32 +335,43 @@ class Runner:
 
 
 class _Timer:
-    """Calls back once, at a time that may be changed until then."""
+    """Calls back once, at a time that may be changed until then.
 
-    def __init__(self, clock: Clock) -> None:
+    Putting it off costs nothing, as every request does: whoever sleeps looks again when it was too early.
+    """
+
+    def __init__(self, clock: Clock, callback: Callable[[float], None]) -> None:
         self._clock = clock
+        self._callback = callback
         self._at: float | None = None
+        self._sleeps_until = 0.0
         self._task: asyncio.Task[None] | None = None
 
-    def set(self, at: float | None, callback: Callable[[float], None]) -> None:
-        """Call `callback` with the time at `at`; `None`: not at all."""
-        if at == self._at:
-            return
+    def set(self, at: float | None) -> None:
+        """Call back with the time at `at`; `None`: not at all."""
         self._at = at
+        if at is None or (self._task is not None and self._sleeps_until <= at):
+            return
         if self._task is not None:
             self._task.cancel()
-        self._task = None if at is None else asyncio.create_task(self._wait(at, callback))
+        self._sleeps_until = at
+        self._task = asyncio.create_task(self._wait())
 
     async def stop(self) -> None:
         """Forget it, and return when nothing is left."""
-        task = self._task
-        self.set(None, lambda _: None)
+        task, self._task = self._task, None
         if task is not None:
+            task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _wait(self, at: float, callback: Callable[[float], None]) -> None:
-        await self._clock.sleep(at - self._clock.now())
+    async def _wait(self) -> None:
+        while (at := self._at) is not None:
+            self._sleeps_until = at
+            await self._clock.sleep(at - self._clock.now())
+            if self._at is not None and self._at <= at:
+                break
         # This task is no longer the pending timer: what the callback decides must not cancel it half-way.
         self._task = self._at = None
-        # A sleep may end a hair early; a tick that came before its time would decide nothing, and be lost.
-        callback(max(at, self._clock.now()))
+        if at is not None:
+            # A sleep may end a hair early; a tick that came before its time would decide nothing, and be lost.
+            self._callback(max(at, self._clock.now()))

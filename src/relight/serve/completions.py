@@ -25,6 +25,8 @@ from relight.wire.translation import About, Translation
 
 _NEVER_STREAM: Final = frozenset({"/v1/messages/count_tokens", "/v1/embeddings", "/v1/rerank", "/api/embed", "/api/embeddings"})
 _BY_TASK: Final = {"/v1/embeddings": "embed", "/api/embed": "embed", "/api/embeddings": "embed", "/v1/rerank": "rerank"}
+_TEXT: Final = msgspec.json.Decoder(str | None)
+_FLAG: Final = msgspec.json.Decoder(bool | None)
 _LAST_WORD_S: Final = 0.3
 _BYTES_A_TOKEN: Final = 4  # of English and of code, about
 # Another backend may well answer what this one could not: it is down, full, slow, or smaller.
@@ -176,14 +178,14 @@ def _tokens(it: Interaction) -> int:
 
 def _text(found: Fields, name: str) -> str | None:
     try:
-        return msgspec.json.decode(found[name], type=str | None) if name in found else None
+        return _TEXT.decode(found[name]) if name in found else None
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"request: {name}: should be text ({error})") from error
 
 
 def _flag(found: Fields, name: str) -> bool | None:
     try:
-        return msgspec.json.decode(found[name], type=bool | None) if name in found else None
+        return _FLAG.decode(found[name]) if name in found else None
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"request: {name}: should be true or false ({error})") from error
 

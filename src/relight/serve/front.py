@@ -121,14 +121,15 @@ class Front:
     def name(self, asked: str | None) -> str:
         """The model that is asked for, or the default one; raises `ModelNotFound` or `InvalidRequest`."""
         wanted = asked or self.config.default_model()
+        if wanted in self.config.models:
+            return wanted
         known = ", ".join(self.config.models)
         if wanted is None:
             raise InvalidRequest("model: is missing, and no default_model is configured", hint=f"use one of: {known}")
-        if wanted not in self.config.models:
-            wanted = model_name(wanted)
-        if wanted not in self.config.models:
-            raise ModelNotFound(f'model: there is no "{wanted[:_MAX_NAME]}"; there is: {known}')
-        return wanted
+        named = model_name(wanted)
+        if named not in self.config.models:
+            raise ModelNotFound(f'model: there is no "{named[:_MAX_NAME]}"; there is: {known}')
+        return named
 
     def served(self, name: str) -> Served:
         """The model of that name, which must be one of ours; raises `ModelNotFound` or `InvalidRequest`."""

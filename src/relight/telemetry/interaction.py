@@ -27,6 +27,9 @@ class Phase(StrEnum):
     DECODE = "decode"
 
 
+_NO_TIME: Final = dict.fromkeys(Phase, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """A caller's trace: ids in hexadecimal."""
@@ -63,46 +66,59 @@ class HttpFacts(Struct, frozen=True):
     user_agent: str
 
 
-class Interaction:
+class Interaction(Struct, eq=False):
     """One open record. The request's handler owns it, moves it through its phases, and closes it."""
 
-    def __init__(self, clock: Clock, origin: Origin, http: HttpFacts, trace: Trace | None = None) -> None:
-        self._clock = clock
-        self._phases: dict[Phase, float] = {}
-        self._phase = Phase.QUEUE
-        self._since = self.opened_at = clock.now()
-        self.wall = clock.wall()
+    clock: Clock
+    origin: Origin
+    http: HttpFacts
+    trace: Trace | None = None
+    wall: float = 0.0
+    opened_at: float = 0.0
+    id: str = ""
+    dialect: str = ""
+    model: str = ""
+    backend: str = ""
+    answered_by: str = ""
+    key: str = ""
+    session: str = ""
+    given_up: list[dict[str, str]] = []
+    cost_usd: float | None = None
+    stream: bool = False
+    status: int = 0
+    category: Category | None = None
+    code: str | None = None
+    error: str | None = None
+    finish: str | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    first_token_s: float | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    pieces: int = 0
+    """Pieces of a stream that have passed, about one a token."""
+    content: dict[str, Any] | None = None
+    is_closed: bool = False
+    _phases: dict[Phase, float] = {}
+    _phase: Phase = Phase.QUEUE
+    _since: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.opened_at = self._since = self.clock.now()
+        self.wall = self.clock.wall()
         self.id = new_id(self.wall)
-        self.origin, self.http, self.trace = origin, http, trace
-        self.dialect = self.model = self.backend = self.session = self.key = self.answered_by = ""
-        self.given_up: list[dict[str, str]] = []
-        self.cost_usd: float | None = None
-        self.stream = False
-        self.status = 0
-        self.category: Category | None = None
-        self.code: str | None = None
-        self.error: str | None = None
-        self.finish: str | None = None
-        self.prompt_tokens: int | None = None
-        self.cached_tokens: int | None = None
-        self.completion_tokens: int | None = None
-        self.first_token_s: float | None = None
-        self.bytes_in = self.bytes_out = 0
-        self.pieces = 0
-        """Pieces of a stream that have passed, about one a token."""
-        self.content: dict[str, Any] | None = None
-        self.is_closed = False
 
     def enter(self, phase: Phase) -> None:
         """Begin `phase`; what ran until now ends at the same instant."""
-        now = self._clock.now()
+        now = self.clock.now()
         self._phases[self._phase] = self._phases.get(self._phase, 0.0) + now - self._since
         self._phase, self._since = phase, now
 
     def first_token(self) -> None:
         """The first event of the answer is here: prefill ends, decode begins. Later calls change nothing."""
         if self.first_token_s is None:
-            self.first_token_s = self._clock.now() - self.opened_at
+            self.first_token_s = self.clock.now() - self.opened_at
             self.enter(Phase.DECODE)
 
     def split_decode(self, decode_s: float | None) -> None:
@@ -139,49 +155,90 @@ class Interaction:
             raise RuntimeError(f"interaction {self.id} closed twice")
         self.enter(self._phase)
         self.is_closed = True
-        return Record(
-            interaction=self,
-            total_s=self._since - self.opened_at,
-            phases={phase: self._phases.get(phase, 0.0) for phase in Phase},
-        )
+        return Record(self, self._since - self.opened_at, {**_NO_TIME, **self._phases})
+
+
+class Timings(Struct, frozen=True, omit_defaults=True):
+    """Where the time went, in milliseconds; every phase, in their order."""
+
+    queue_ms: float
+    mode_ms: float
+    wake_ms: float
+    restore_ms: float
+    prefill_ms: float
+    decode_ms: float
+    total_ms: float
+    first_token_ms: float | None = None
+
+
+class Tokens(Struct, frozen=True, omit_defaults=True):
+    """What the answer said of itself."""
+
+    prompt: int | None = None
+    cached: int | None = None
+    completion: int | None = None
+
+
+class Fields(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The `interaction` object of the log line, as the design lists it; what is not known is left out."""
+
+    id: str
+    service: str
+    revision: str = ""
+    dialect: str
+    model: str = ""
+    backend: str = ""
+    answered_by: str = ""
+    given_up: list[dict[str, str]] = []
+    stream: bool
+    status: int
+    error: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    finish: str | None = None
+    key: str = ""
+    session: str = ""
+    timings: Timings
+    tokens: Tokens
+    cost_usd: float | None = None
+    content: dict[str, Any] | None = None
 
 
 class Record(Struct, frozen=True):
-    """A closed interaction, ready for a sink. Times in seconds; `phases` add up to `total_s`."""
+    """A closed interaction, ready for a sink. Times in seconds; `phases` has all of them, and they add up to `total_s`."""
 
     interaction: Interaction
     total_s: float
-    phases: dict[Phase, float] = {}
+    phases: dict[Phase, float]
 
-    def fields(self) -> dict[str, Any]:
-        """The `interaction` object of the log line, as the design lists it; what is not known is left out."""
+    def fields(self) -> Fields:
+        """What is written of it."""
         it = self.interaction
-        timings: dict[str, float | None] = {f"{phase}_ms": _ms(seconds) for phase, seconds in self.phases.items()}
-        timings["first_token_ms"] = None if it.first_token_s is None else _ms(it.first_token_s)
-        timings["total_ms"] = _ms(self.total_s)
-        fields = {
-            "id": it.id,
-            "service": it.origin.service,
-            "revision": it.origin.revision or None,
-            "dialect": it.dialect,
-            "model": it.model or None,
-            "backend": it.backend or None,
-            "answered_by": None if it.answered_by == it.model else it.answered_by or None,
-            "given_up": it.given_up or None,
-            "stream": it.stream,
-            "status": it.status,
-            "error": it.category.value if it.category else None,
-            "error_code": it.code,
-            "error_message": it.error,
-            "finish": it.finish,
-            "key": it.key or None,
-            "session": it.session or None,
-            "timings": _known(timings),
-            "tokens": _known({"prompt": it.prompt_tokens, "cached": it.cached_tokens, "completion": it.completion_tokens}),
-            "cost_usd": it.cost_usd,
-            "content": it.content,
-        }
-        return _known(fields)
+        spent_s = [*self.phases.values(), self.total_s]
+        if it.first_token_s is not None:
+            spent_s.append(it.first_token_s)
+        return Fields(
+            id=it.id,
+            service=it.origin.service,
+            revision=it.origin.revision,
+            dialect=it.dialect,
+            model=it.model,
+            backend=it.backend,
+            answered_by="" if it.answered_by == it.model else it.answered_by,
+            given_up=it.given_up,
+            stream=it.stream,
+            status=it.status,
+            error=it.category.value if it.category else None,
+            error_code=it.code,
+            error_message=it.error,
+            finish=it.finish,
+            key=it.key,
+            session=it.session,
+            timings=Timings(*[round(1000 * seconds, 3) for seconds in spent_s]),
+            tokens=Tokens(it.prompt_tokens, it.cached_tokens, it.completion_tokens),
+            cost_usd=it.cost_usd,
+            content=it.content,
+        )
 
 
 def new_id(wall: float) -> str:
@@ -218,11 +275,3 @@ def _is_id(text: str, length: int) -> bool:
 
 def _is_hex(text: str, length: int) -> bool:
     return len(text) == length and set(text) <= set("0123456789abcdef")
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
-
-
-def _known(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if value is not None}

@@ -102,17 +102,11 @@ def mend(request: Fields, needs: Needs) -> Mended:
         return Mended(changed=changed_name or adds_usage, adds_usage=adds_usage)
     check_tools(request)
     check_patterns(request)
-    steps: tuple[Callable[[Fields, Needs], bool], ...] = (
-        name_model,
-        cap_answer,
-        mend_messages,
-        ask_progress,
-        drop_slot,
-        cap_logprobs,
-    )
-    changed = [step(request, needs) for step in steps]
+    changed = False
+    for step in _STEPS:
+        changed |= step(request, needs)
     adds_usage = ask_usage(request, needs)
-    return Mended(changed=any(changed) or adds_usage, adds_usage=adds_usage)
+    return Mended(changed=changed or adds_usage, adds_usage=adds_usage)
 
 
 def is_stream(request: Fields) -> bool:
@@ -180,7 +174,7 @@ def cap_logprobs(request: Fields, needs: Needs) -> bool:
 def check_patterns(request: Fields) -> None:
     """Raise `InvalidRequest` for a pattern that repeats repetitions: llama.cpp unfolds them, and never comes back."""
     for name in ("response_format", "json_schema", "tools"):
-        if b'"pattern"' in bytes(request.get(name, b"")):
+        if name in request and b'"pattern"' in bytes(request[name]):
             for pattern in _patterns(says(request, name)):
                 if math.prod(int(most or least) or 1 for least, most in _REPEATED.findall(pattern)) > _MOST_REPEATED:
                     raise InvalidRequest(f"{name}: a pattern repeats too often", hint="lower the numbers in braces")
@@ -324,3 +318,13 @@ def _is_json(text: str) -> bool:
 
 def _quoted(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else json_kind(value)
+
+
+_STEPS: Final[tuple[Callable[[Fields, Needs], bool], ...]] = (
+    name_model,
+    cap_answer,
+    mend_messages,
+    ask_progress,
+    drop_slot,
+    cap_logprobs,
+)
