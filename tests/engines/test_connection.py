@@ -198,7 +198,7 @@ async def test_answer_with_a_length_is_read(peer: Peer) -> None:
     asked, _ = await peer.ask(b"HTTP/1.1 418 Teapot\r\nContent-Length: 5\r\nX-Two: a\r\nX-TWO: b\r\n\r\nhello")
     head = await asked.head()
     assert head.status == 418
-    assert head.headers == [(b"content-length", b"5"), (b"x-two", b"a"), (b"x-two", b"b")]
+    assert head.headers == {b"content-length": b"5", b"x-two": b"a"}
     assert (head.get(b"x-two"), head.get(b"x-none")) == (b"a", None)
     assert await body_of(asked) == b"hello"
     await closed(asked)
@@ -339,7 +339,7 @@ async def test_header_without_an_end_fails_with_bounded_memory(peer: Peer) -> No
 
 async def test_headers_just_below_the_limit_are_taken(peer: Peer) -> None:
     asked, _ = await peer.ask(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + b"a: %b\r\n" % (b"x" * 1000) * 60 + b"\r\n")
-    assert len((await asked.head()).headers) == 61
+    assert (await asked.head()).headers == {b"content-length": b"0", b"a": b"x" * 1000}
     await closed(asked)
 
 

@@ -39,7 +39,7 @@ async def _one(door: Door, dice: random.Random) -> Call:
 async def test_two_hundred_streams_leave_no_task_no_slot_and_no_open_record(tmp_path: Path) -> None:
     async with front_door(tmp_path, clock=SystemClock(), parallel=16, queue_depth=STREAMS) as door:
         await door.ask("text=warm").done()
-        before = len(asyncio.all_tasks())
+        before = _tasks()
         dice = random.Random(20)  # noqa: S311 - for a test that can be repeated
         await asyncio.gather(*(_one(door, random.Random(dice.random())) for _ in range(STREAMS)))  # noqa: S311 - as above
         while (final := await door.ask("text=after").done()).status != 200:
@@ -49,11 +49,16 @@ async def test_two_hundred_streams_leave_no_task_no_slot_and_no_open_record(tmp_
         assert (status.running, status.waiting) == (0, 0)
         for _ in range(5):
             await asyncio.sleep(0)
-        assert len(asyncio.all_tasks()) <= before
+        assert _tasks() <= before
         assert door.log.unbalanced() == set()
         assert {line["interaction"].get("error") for line in door.log.records} <= CODES
         assert any("crash" in line["interaction"].get("error", "") for line in door.log.records)
         assert any("gone" in line["interaction"].get("error", "") for line in door.log.records)
+
+
+def _tasks() -> int:
+    """But for timers, of which an engine has two: they sleep on when they are put off."""
+    return sum(task.get_name() != "timer" for task in asyncio.all_tasks())
 
 
 def _client(served: Served, dice: random.Random) -> None:

@@ -22,7 +22,6 @@ from relight.engines.base import Address
 from relight.errors import EngineCrashed, EngineFailed
 
 _HIGH_WATER: Final = 256 * 1024
-_LOW_WATER: Final = 64 * 1024
 _CONNECT_TIMEOUT_S: Final = 5.0
 _CONNECT_AGAIN_S: Final = 0.005
 _MAX_HEADERS: Final = 64 * 1024
@@ -36,15 +35,16 @@ class Head:
     """Status and headers (names in lower case) of an answer."""
 
     status: int = 0
-    headers: Headers = field(default_factory=list)
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    """The first of each name."""
 
     def get(self, name: bytes) -> bytes | None:
         """The first header of that name."""
-        return next((value for key, value in self.headers if key == name), None)
+        return self.headers.get(name)
 
 
 class Exchange(asyncio.Protocol):
-    """One request and its answer. `head()`, then `chunks()`; `close()` at any time, more than once if need be.
+    """One request and its answer. `head()`, then `piece()` or `chunks()`; `close()` at any time, more than once if need be.
 
     With `keep`, a connection whose answer came to its end is not closed but handed to it.
     """
@@ -64,9 +64,8 @@ class Exchange(asyncio.Protocol):
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._writable: asyncio.Event | None = None  # there while writing has to wait
+        self._is_closed = False
 
     @property
     def status(self) -> int:
@@ -75,7 +74,7 @@ class Exchange(asyncio.Protocol):
 
     def get(self, name: bytes) -> bytes | None:
         """The first header of that name, once the head has been read."""
-        return self._head.get(name)
+        return self._head.headers.get(name)
 
     async def head(self) -> Head:
         """Wait for status and headers; raises `EngineCrashed` or `EngineFailed`."""
@@ -84,20 +83,24 @@ class Exchange(asyncio.Protocol):
             await self._wait()
         return self._head
 
+    async def piece(self) -> bytes:
+        """The next bytes of the body, with all that has piled up; nothing at its end. Raises as `head` does."""
+        while not self._chunks:
+            if self._is_complete:
+                return b""
+            self._raise_failure()
+            await self._wait()
+        piece = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered = 0
+        if self._is_paused:
+            self._resume()
+        return piece
+
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives; what has piled up comes in one piece. Raises as `head` does."""
-        while True:
-            if self._chunks:
-                piece = b"".join(self._chunks) if len(self._chunks) > 1 else self._chunks[0]
-                self._chunks.clear()
-                self._buffered = 0
-                self._resume()
-                yield piece
-            elif self._is_complete:
-                return
-            else:
-                self._raise_failure()
-                await self._wait()
+        """The same piece by piece."""
+        while piece := await self.piece():
+            yield piece
 
     async def read(self, limit: int = 4 << 20) -> bytes:
         """The whole body, cut at `limit` bytes."""
@@ -131,11 +134,13 @@ class Exchange(asyncio.Protocol):
 
     async def drained(self) -> None:
         """Wait until more may be written, or nothing will be any more."""
-        await self._writable.wait()
+        if self._writable is not None:
+            await self._writable.wait()
 
     async def closed(self) -> None:
         """Wait until the socket is really gone."""
-        await self._closed
+        while not self._is_closed:
+            await self._wait()
 
     # --- asyncio.Protocol
 
@@ -143,10 +148,12 @@ class Exchange(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        self._writable = asyncio.Event()
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
 
     def data_received(self, data: bytes) -> None:
         if not self._is_head_done:
@@ -167,9 +174,8 @@ class Exchange(asyncio.Protocol):
             ended.__cause__ = exc  # a reset, when the engine had not even read the request
             self._fail(ended)
         self._is_complete = self._is_complete or self._failure is None
-        self._writable.set()
-        if not self._closed.done():
-            self._closed.set_result(None)
+        self._is_closed = True
+        self.resume_writing()
         self._wake()
 
     # --- httptools callbacks
@@ -179,7 +185,7 @@ class Exchange(asyncio.Protocol):
         if self._header_bytes > _MAX_HEADERS:
             self._refuse_headers()
             return
-        self._head.headers.append((name.lower(), value))
+        self._head.headers.setdefault(name.lower(), value)
 
     def on_headers_complete(self) -> None:
         if self._failure is not None:
@@ -207,19 +213,19 @@ class Exchange(asyncio.Protocol):
     def _stays(self, transport: asyncio.Transport) -> bool:
         """Whether the engine keeps the connection as well, and nothing is left of this answer."""
         is_written = transport.get_write_buffer_size() == 0  # an engine may answer before it has read the request
-        return self._may_stay and is_written and not self._is_paused and not self._closed.done()
+        return self._may_stay and is_written and not self._is_paused and not self._is_closed
 
     def _refuse_headers(self) -> None:
         self._fail(EngineFailed("engine: answered with more than 64 KiB of headers"))
         self.close()
 
     def _ends_with_connection(self) -> bool:
-        framed = self._head.get(b"content-length") or self._head.get(b"transfer-encoding")
-        return self._is_head_done and framed is None
+        is_framed = b"content-length" in self._head.headers or b"transfer-encoding" in self._head.headers
+        return self._is_head_done and not is_framed
 
     def _resume(self) -> None:
-        if self._is_paused and self._buffered < _LOW_WATER and self._transport is not None:
-            self._is_paused = False
+        self._is_paused = False
+        if self._transport is not None:
             self._transport.resume_reading()
 
     def _fail(self, error: Exception) -> None:

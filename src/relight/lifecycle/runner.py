@@ -355,7 +355,7 @@ class _Timer:
         if self._task is not None:
             self._task.cancel()
         self._sleeps_until = at
-        self._task = asyncio.create_task(self._wait())
+        self._task = asyncio.create_task(self._wait(), name="timer")
 
     async def stop(self) -> None:
         """Forget it, and return when nothing is left."""

@@ -20,7 +20,7 @@ _ENCODED: Final = frozenset({b"content-encoding", b"content-length"})
 
 
 class Answer:
-    """Status, headers and body. `chunks()` or `read()` once; `close()` at any time, more than once if need be.
+    """Status, headers and body. `piece()`, `chunks()` or `read()` once; `close()` at any time, more than once if need be.
 
     `retries` is how often the provider had to be asked again. Once read to its end, its connection is kept for another request.
     """
@@ -39,16 +39,30 @@ class Answer:
         """The first header of that name (in lower case)."""
         return next((value for key, value in self.headers if key == name), None)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives; what has piled up comes in one piece, and the provider is held back meanwhile.
+    async def piece(self) -> bytes:
+        """The next bytes of the body, with all that has piled up; nothing at its end. The provider is held back meanwhile.
 
         Raises `ProviderTimeout` when the whole answer takes too long, `ProviderUnavailable` when it breaks off.
         """
-        while chunk := await self._next():
-            yield chunk
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        chunk = await self._arrived()
+        if chunk is None:
+            self.close()
+            # Raised outside the handler: the library's error holds the request's headers, and goes no further.
+            raise self._failure()
+        if not chunk:
+            self._timer.cancel()
+        return chunk
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body piece by piece."""
+        while piece := await self.piece():
+            yield piece
 
     async def read(self, limit: int = _LIMIT) -> bytes:
-        """The whole body; raises as `chunks` does, and `ProviderUnavailable` when it has more than `limit` bytes."""
+        """The whole body; raises as `piece` does, and `ProviderUnavailable` when it has more than `limit` bytes."""
         parts, size = [], 0
         async for chunk in self.chunks():
             size += len(chunk)
@@ -64,19 +78,6 @@ class Answer:
         """Drop the connection; an answer still running is cancelled by it."""
         self._timer.cancel()
         self._response.close()
-
-    async def _next(self) -> bytes:
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        chunk = await self._arrived()
-        if chunk is None:
-            self.close()
-            # Raised outside the handler: the library's error holds the request's headers, and goes no further.
-            raise self._failure()
-        if not chunk:
-            self._timer.cancel()
-        return chunk
 
     async def _arrived(self) -> bytes | None:
         """What has arrived, nothing at the end, `None` when it broke off."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -44,8 +43,8 @@ class Answer(Protocol):
         """The first header of that name, which is in lower case."""
         ...
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives."""
+    async def piece(self) -> bytes:
+        """The next bytes of the body; nothing at its end."""
         ...
 
 
@@ -184,7 +183,7 @@ class Asking(msgspec.Struct, frozen=True):
         it, reply, passage = self.it, self.reply, prepared.passage
         if prepared.writer is not None:
             reply.tell_failure = prepared.writer.failed
-        async for chunk in answer.chunks():
+        while chunk := await answer.piece():
             tap.feed(chunk)
             it.pieces += 1
             out = chunk if passage is None else passage.feed(chunk)
@@ -233,13 +232,13 @@ def _sleep_if_idle(served: Served) -> None:
 
 async def _collect(answer: Answer, tap: Tap) -> bytes:
     parts, size = [], 0
-    async for chunk in answer.chunks():
-        size += len(chunk)
+    while piece := await answer.piece():
+        size += len(piece)
         if size > _MOST_BYTES:
             raise EngineFailed(f"engine: its answer is larger than {format_bytes(_MOST_BYTES)}")
-        tap.feed(chunk)
-        parts.append(chunk)
-    return b"".join(parts)
+        tap.feed(piece)
+        parts.append(piece)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _pin(body: bytes, slot: int) -> bytes:

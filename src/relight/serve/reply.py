@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import msgspec
@@ -31,7 +31,7 @@ class Reply:
         self._request = request
         self._it = it
         self._dialect = dialect
-        self._lock = asyncio.Lock()
+        self._sign: asyncio.Event | None = None  # there while a sign of life is being sent
         self._boundary = sse.Boundary()
         self._now = front.clock.now
         self._last_life = self._last_event = self._now()
@@ -54,11 +54,11 @@ class Reply:
 
     async def whole(self, status: int, body: bytes, content_type: bytes) -> None:
         """Send a complete answer; the record is written before its last byte leaves."""
-        async with self._lock:
-            if self.is_started:  # held with white space: the status is out
-                await self._write(body)
-                await self._finish()
-                return
+        await self._sign_is_out()
+        if self.is_started:  # held with white space: the status is out
+            await self._write(body)
+            await self._finish()
+            return
         self._it.status = status
         self._it.bytes_out = len(body)
         self.is_started = True
@@ -68,26 +68,27 @@ class Reply:
 
     async def comment(self, text: str) -> None:
         """Say something that clients ignore; a dialect without comments only begins."""
-        async with self._lock:
-            await self._begin()
-            if self._has_comments:
-                await self._write(sse.comment(text))
+        await self._sign_is_out()
+        await self._begin()
+        if self._has_comments:
+            await self._write(sse.comment(text))
 
     async def chunk(self, data: bytes) -> None:
         """Pass on a piece of the stream. Waits while the client is slower than the engine."""
-        async with self._lock:
-            if not self.is_started:
-                await self._begin()
-            if not (_is_comment(data) and self._boundary.is_between_events):
-                self._last_life = self._last_event = self._now()
-                self.has_answer = True
-            await self._write(data)
+        if self._sign is not None:
+            await self._sign_is_out()
+        if not self.is_started:
+            await self._begin()
+        if not (_is_comment(data) and self._boundary.is_between_events):
+            self._last_life = self._last_event = self._now()
+            self.has_answer = True
+        await self._write(data)
 
     async def end(self) -> None:
         """Close the stream: the record first, then the last byte."""
-        async with self._lock:
-            await self._begin()
-            await self._finish()
+        await self._sign_is_out()
+        await self._begin()
+        await self._finish()
 
     async def fail(self, error: RelightError) -> None:
         """End with an error: as a response when nothing was sent yet, as an event in an open stream."""
@@ -108,13 +109,13 @@ class Reply:
         if not self.is_started or not self._it.stream:
             await self.whole_error(error)
             return
-        async with self._lock:
-            if self._boundary.is_between_events:
-                await self._write(self.tell_failure(error))
-                await self._finish()
-            else:
-                # Half an event is out: whatever follows would be read as its rest. Closing the connection is honest.
-                self._close()
+        await self._sign_is_out()
+        if self._boundary.is_between_events:
+            await self._write(self.tell_failure(error))
+            await self._finish()
+        else:
+            # Half an event is out: whatever follows would be read as its rest. Closing the connection is honest.
+            self._close()
 
     async def whole_error(self, error: RelightError) -> None:
         """An error as a complete response in the dialect's shape."""
@@ -148,9 +149,11 @@ class Reply:
                 wait = every - silent
                 continue
             wait = every
-            async with self._lock:
-                if self.is_ended:
-                    return
+            if self.sending_since is not None:
+                continue  # the client has still to read what is there
+            if self.is_ended:
+                return
+            with self._sending_a_sign():
                 await self._begin()
                 if self._boundary.is_between_events:
                     self._last_life = clock.now()
@@ -159,13 +162,26 @@ class Reply:
     async def _hold(self, after_s: float) -> None:
         """White space before JSON is part of it: its client hears something, and reads the same."""
         await self._front.clock.sleep(after_s)
-        while True:
-            async with self._lock:
-                if self.is_ended:
-                    return
-                await self._begin()
-                await self._write(b" ")
+        while not self.is_ended:
+            if self.sending_since is None:
+                with self._sending_a_sign():
+                    await self._begin()
+                    await self._write(b" ")
             await self._front.clock.sleep(float(self._front.config.server.heartbeat))
+
+    @contextmanager
+    def _sending_a_sign(self) -> Iterator[None]:
+        """Whoever answers waits meanwhile. To be entered only while nobody sends."""
+        self._sign = asyncio.Event()
+        try:
+            yield
+        finally:
+            self._sign.set()
+            self._sign = None
+
+    async def _sign_is_out(self) -> None:
+        if self._sign is not None:
+            await self._sign.wait()
 
     def _sign_of_life(self, model: str) -> bytes:
         now = self._now()
