@@ -114,3 +114,13 @@ def test_rest_of_an_event_that_was_let_go_is_never_taken_for_an_event() -> None:
 
 def test_boundary_stands_between_events_before_the_first_byte() -> None:
     assert sse.Boundary().is_between_events
+
+
+@given(st.lists(st.sampled_from((b"data: 1", b": a", b"event: x\ndata: {}", b"id: 7")), min_size=1), st.booleans(), st.data())
+def test_bounds_are_those_of_the_event_around_a_place(blocks: list[bytes], is_crlf: bool, data: st.DataObject) -> None:
+    line_end = b"\r\n" if is_crlf else b"\n"
+    events = [block.replace(b"\n", line_end) + 2 * line_end for block in blocks]
+    chosen = data.draw(st.integers(0, len(events) - 1))
+    before = len(b"".join(events[:chosen]))
+    place = before + data.draw(st.integers(0, len(events[chosen]) - 2 * len(line_end) - 1))
+    assert sse.bounds(b"".join(events), place) == (before, before + len(events[chosen]))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from limits import RateLimitItemPerDay, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
-
 from msgspec import Struct
 
 from relight.config.schema import Limits

@@ -16,7 +16,7 @@ from relight.wire.never_empty import NeverEmpty
 from relight.wire.translation import Filter, Json, Writer
 
 _DONE: Final = b"data: [DONE]\n\n"
-_EVENT_ENDS: Final = re.compile(rb"(?<=\n\n)|(?<=\n\r\n)")
+_USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
 _CONTENT: Final = ("content", "reasoning_content", "tool_calls")
 
 
@@ -161,9 +161,16 @@ class WithoutUsage:
     def feed(self, data: bytes) -> bytes:
         events = self._events.feed(data)
         self.has_content = self.has_content or bool(events)
-        if b'"usage"' not in events:
+        found = _USAGE.search(events)
+        if found is None:
             return events
-        return b"".join(event for event in _EVENT_ENDS.split(events) if not _is_usage_alone(event))
+        passed, begin = [], 0
+        while found is not None:
+            start, end = sse.bounds(events, found.start())
+            passed.append(events[begin : start if _is_usage_alone(events[start:end]) else end])
+            begin = end
+            found = _USAGE.search(events, end)
+        return b"".join((*passed, events[begin:]))
 
     def finish(self) -> bytes:
         return self._events.rest()

@@ -66,6 +66,13 @@ class Events:
         return tail
 
 
+def bounds(events: bytes, at: int) -> tuple[int, int]:
+    """Where the event that has `at` inside begins and ends in whole `events`."""
+    start = max(events.rfind(b"\n\n", 0, at) + 2, events.rfind(b"\n\r\n", 0, at) + 3)
+    ends = [end + len(blank) for blank in (b"\n\n", b"\n\r\n") if (end := events.find(blank, at)) >= 0]
+    return start if start > 2 else 0, min(ends, default=len(events))
+
+
 def payloads(events: bytes) -> list[bytes]:
     """The `data:` payloads of whole events, in order."""
     return [line[5:].strip() for line in events.splitlines() if line.startswith(b"data:")]
