@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import contention, startup, streaming, wake
+from bench import contention, prefixes, startup, streaming, wake
 from bench.gateways import comparison as gateways
 from bench.report import Report
 
 BENCHES: dict[str, Callable[[], Report]] = {
     "startup": startup.run,
     "wake": wake.run,
+    "prefixes": prefixes.run,
     "streaming": streaming.run,
     "contention": contention.run,
     "gateways": gateways.run,

@@ -15,6 +15,7 @@ MEANINGS: dict[str, tuple[str, str, int, int, str]] = {
     "UsageError": ("usage", "internal", 500, 2, "relight"),
     "ConfigError": ("config", "internal", 500, 3, "relight"),
     "WeightsError": ("weights", "engine_failed", 503, 4, "relight"),
+    "SnapshotError": ("snapshot", "internal", 500, 4, "relight"),
     "NetworkError": ("network", "internal", 500, 5, "relight"),
     "InvalidRequest": ("invalid_request", "invalid_request", 400, 1, "relight"),
     "ModelNotFound": ("model_not_found", "invalid_request", 404, 1, "relight"),

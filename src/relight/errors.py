@@ -106,6 +106,13 @@ class WeightsError(RelightError):
     exit_code = ExitCode.ENGINE
 
 
+class SnapshotError(RelightError):
+    """A prefix snapshot cannot be made, kept or used; serving goes on without it."""
+
+    code = "snapshot"
+    exit_code = ExitCode.ENGINE
+
+
 class NetworkError(RelightError):
     """A remote machine did not answer as it should."""
 

@@ -48,6 +48,9 @@ class Program:
         self._has_children, self._address = has_children, address
         self.asked = 0
 
+    def build(self) -> str:
+        return ""
+
     def command(self, spec: Spec) -> Command:
         head = f"import os, sys, time; READY = int(sys.argv[2]) if len(sys.argv) > 2 else -1; SOCKET = {str(spec.socket)!r}\n"
         argv = (sys.executable, "-I", "-S", "-c", head + self._code)

@@ -156,9 +156,11 @@ class Served:
 
 
 @contextmanager
-def serve(config: Path, *args: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Iterator[Served]:
-    """Run it until the block is left."""
-    with _popen(["serve", "--config", str(config), "--log-format", "json", *args], env, cwd) as process:
+def serve(
+    config: Path, *args: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, command: Sequence[str] = ("serve",)
+) -> Iterator[Served]:
+    """Run it until the block is left. Its log is JSON, for it is no terminal's."""
+    with _popen([*command, "--config", str(config), *args], env, cwd) as process:
         served = Served(process)
         try:
             yield served

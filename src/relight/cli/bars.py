@@ -103,3 +103,45 @@ def _progress(console: Console) -> Progress:
         console=console,
         transient=True,
     )
+
+
+class TokenBar:
+    """How much of a prompt is read; a bar on a terminal, a plain line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True)
+        self._progress: Progress | None = None
+        self._doing: tuple[str, TaskID] | None = None
+        self._said = 0.0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("tokens"), TimeRemainingColumn())
+            text = TextColumn("{task.description}", markup=False)
+            self._progress = Progress(text, *columns, console=self._console, transient=True)
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, name: str, done: int, total: int) -> None:
+        """`done` of `total` tokens of the prefix `name` are read."""
+        if self._progress is not None:
+            if self._doing is None or self._doing[0] != name:
+                if self._doing is not None:
+                    self._progress.remove_task(self._doing[1])
+                self._doing = name, self._progress.add_task(f"{name}: reading", total=total)
+            self._progress.update(self._doing[1], completed=done, total=total)
+        elif time.monotonic() - self._said >= _LINE_EVERY_S:
+            self._said = time.monotonic()
+            self.say(f"{name}: read {done} of {total} tokens")

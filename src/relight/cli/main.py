@@ -21,6 +21,8 @@ _COMMANDS: Final = {
     "doctor": "relight.cli.doctor:doctor",
     "models": "relight.cli.models:models",
     "keys": "relight.cli.keys:keys",
+    "bake": "relight.cli.bake:bake",
+    "prefixes": "relight.cli.prefixes:prefixes",
     "completion": "relight.cli.completion:completion",
 }
 

@@ -24,6 +24,7 @@ from relight.values import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from relight.serve.front import Recorder
     from relight.telemetry.sinks import Sink
     from relight.weights.gguf import Header
 
@@ -69,14 +70,19 @@ def serve(  # noqa: PLR0913 - one parameter an option
         "weights.download": pull,
         "log.format": log_format,
     }
-    loaded = load(config_file, flags=flags)
+    serve_it(load(config_file, flags=flags), bound)
+
+
+def serve_it(loaded: Loaded, bound: socket.socket | None, recorder: Recorder | None = None) -> None:
+    """Listen and serve until SIGTERM or Ctrl-C; `bound` is a socket that listens already. A `recorder` is told what requests
+    share."""
     server = loaded.config.server
     sock = _socket(bound, server.host, server.port)
     lacking = _check_weights(loaded)
     from relight.serve.compose import create_app
     from relight.serve.run import run
 
-    app = create_app(loaded, sink=_sink(loaded))
+    app = create_app(loaded, sink=_sink(loaded), recorder=recorder)
     _announce(loaded, sock, lacking)
     run(app, sock, grace_s=server.grace, slack_s=_SLACK_S)
 

@@ -128,10 +128,13 @@ def _key(path: Path, annotated: Any, info: FieldInfo | None = None) -> Key:
     )
 
 
+_SECRETS: Final = {"auth": KEYS_VARIABLE, "prefixes": "RELIGHT_PREFIXES_KEY"}
+
+
 def _name_of_secret(path: Path, info: FieldInfo) -> Key:
     """The key that names a secret. Upper case only: most real keys hold a small letter, so a pasted one is no name."""
     key = _key(path, info.type, info)
-    example = KEYS_VARIABLE if path[0] == "auth" else key.example
+    example = _SECRETS.get(path[0], key.example)
     return replace(key, pattern="^[A-Z_][A-Z0-9_]*$", example=example, is_hidden=True)
 
 

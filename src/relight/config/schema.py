@@ -309,6 +309,35 @@ class Weights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = False
 
 
+class Prefixes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Snapshots of what many requests begin with (system prompt, tools), so that it is not read anew after each wake."""
+
+    dir: Annotated[
+        str,
+        Meta(
+            description="Folder of the snapshots; a mounted bucket keeps them when the instance is gone, and shares them.",
+            examples=[".relight/prefixes"],
+        ),
+    ] = ".relight/prefixes"
+    bake: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Files with the body of a request (patterns allowed): `relight bake` makes a snapshot of each system "
+            "prompt with its tools.",
+            examples=[("prefixes/*.json",)],
+        ),
+    ] = ()
+    learn: Annotated[
+        bool,
+        Meta(description="Save what requests were seen to share, in idle moments. What users say is never saved."),
+    ] = True
+    max_size: Annotated[
+        Bytes, Meta(description="Most that all snapshots together may take; the least useful go first.", examples=["2GiB"])
+    ] = Bytes(2 << 30)
+    key: SecretName = field(default_factory=SecretName)
+    """What snapshots are encrypted with; without it they are private files, but plain."""
+
+
 class Log(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is written about each interaction."""
 
@@ -331,6 +360,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weights: Weights = field(default_factory=Weights)
     auth: Auth = field(default_factory=Auth)
     limits: Limits = field(default_factory=Limits)
+    prefixes: Prefixes = field(default_factory=Prefixes)
     log: Log = field(default_factory=Log)
 
     def default_model(self) -> str | None:
@@ -350,6 +380,7 @@ __all__ = [
     "LogFormat",
     "Model",
     "ModelName",
+    "Prefixes",
     "Price",
     "SecretName",
     "Server",

@@ -20,6 +20,7 @@ class Capabilities:
     paths: frozenset[str]
     """The POST paths that it answers natively."""
     snapshots: bool = False
+    """What a slot holds can be saved, and taken back by another process of the same build."""
     images: bool = False
     """A message may hold images."""
     progress: bool = False
@@ -46,6 +47,8 @@ class Spec:
     task: Task = Task.CHAT
     source: str = ""
     """`models.NAME.source` as it is written, for engines that fetch and keep models themselves."""
+    snapshots: Path | None = None
+    """Folder in which the engine saves what its slots hold, and finds what they shall hold; `None`: it does neither."""
     hidden: frozenset[str] = frozenset()
     """Names of environment variables that the engine must not see: the secrets of the configuration."""
 
@@ -99,6 +102,10 @@ class Engine(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What it does by itself."""
+        ...
+
+    def build(self) -> str:
+        """Which program it is: what one saves, another of the same build can read. Blocks; empty when it saves nothing."""
         ...
 
     def command(self, spec: Spec) -> Command:

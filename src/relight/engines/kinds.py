@@ -24,7 +24,11 @@ class Scripted:
     def __init__(self, task: Task = Task.CHAT) -> None:
         as_llama = LlamaCpp(task).capabilities
         embeds = {"/v1/embeddings"} if task is Task.CHAT else set()
-        self.capabilities: Capabilities = replace(as_llama, paths=as_llama.paths | embeds)
+        self.capabilities: Capabilities = replace(as_llama, paths=as_llama.paths | embeds, snapshots=False)
+
+    def build(self) -> str:
+        """It has nothing that would be worth saving."""
+        return ""
 
     def command(self, spec: Spec) -> Command:
         """See `Engine.command`."""

@@ -42,6 +42,7 @@ _CAPABILITIES: Final = {
                 "/v1/messages/count_tokens",
             }
         ),
+        snapshots=True,
         progress=True,
         slots=True,
         grammar=True,
@@ -50,7 +51,12 @@ _CAPABILITIES: Final = {
     Task.RERANK: Capabilities(paths=frozenset({"/v1/rerank"})),
 }
 # Settings that the wheel calls otherwise than llama-server does.
-_WHEEL_NAMES: Final = {"pooling": "pooling_type", "batch_size": "n_batch", "ubatch_size": "n_ubatch"}
+_WHEEL_NAMES: Final = {
+    "pooling": "pooling_type",
+    "cache_ram": "cache_ram_mib",
+    "batch_size": "n_batch",
+    "ubatch_size": "n_ubatch",
+}
 
 
 class LlamaCpp:
@@ -64,6 +70,12 @@ class LlamaCpp:
 
     def __init__(self, task: Task = Task.CHAT) -> None:
         self.capabilities = _CAPABILITIES[task]
+
+    def build(self) -> str:
+        """See `Engine.build`."""
+        if binary := shutil.which("llama-server"):
+            return f"llama-server {_version(binary)}"
+        return f"xllamacpp {_wheel_version(wheel)}" if (wheel := _wheel()) else ""
 
     def command(self, spec: Spec) -> Command:
         """See `Engine.command`; raises `EngineFailed` when neither the binary nor the wheel is there."""
@@ -100,6 +112,7 @@ def _child_argv(wheel: Path, spec: Spec) -> tuple[str, ...]:
         "threads": spec.threads,
         "cache_ram_mib": _PROMPT_CACHE_MIB,
         "n_threads_http": _http_threads(spec),
+        **({"slot_save_path": f"{spec.snapshots}{os.sep}"} if spec.snapshots else {}),
         **_task_settings(spec),
     }
     extra = (_setting(arg) for arg in spec.args)
@@ -137,6 +150,8 @@ def _server_argv(binary: str, spec: Spec) -> tuple[str, ...]:
     argv += ["--ctx-size", str(spec.context * spec.parallel), "--parallel", str(spec.parallel)]
     argv += ["--threads", str(spec.threads), "--threads-batch", str(spec.threads)]
     argv += ["--threads-http", str(_http_threads(spec)), "--no-warmup"]
+    if spec.snapshots:
+        argv += ["--slot-save-path", f"{spec.snapshots}{os.sep}"]
     if spec.task is not Task.CHAT:
         argv += ["--embeddings" if spec.task is Task.EMBED else "--reranking"]
         argv += ["--batch-size", str(_whole_batch(spec)), "--ubatch-size", str(_whole_batch(spec)), "--kv-unified"]
@@ -164,6 +179,20 @@ def _known_flags(binary: str) -> frozenset[str]:
     except (OSError, subprocess.TimeoutExpired):
         return frozenset()
     return frozenset(word.rstrip(",") for word in (shown.stdout + shown.stderr).split() if word.startswith("--"))
+
+
+@cache
+def _version(binary: str) -> str:
+    try:
+        shown = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return " ".join((shown.stdout + shown.stderr).split())
+
+
+def _wheel_version(wheel: Path) -> str:
+    """By the folder's name: importlib.metadata takes longer to import than all else that a wake does."""
+    return next((found.name for found in sorted(wheel.glob("xllamacpp-*.dist-info"))), "unknown")
 
 
 def _wheel() -> Path | None:

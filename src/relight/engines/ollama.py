@@ -38,6 +38,10 @@ class Ollama:
         self._digests = Digests()
         self._preparation: Preparation | None = None
 
+    def build(self) -> str:
+        """See `Engine.build`: it saves nothing."""
+        return ""
+
     def command(self, spec: Spec) -> Command:
         """See `Engine.command`; raises `EngineFailed` without an `ollama` on the PATH, or for what it cannot do."""
         binary = shutil.which("ollama")

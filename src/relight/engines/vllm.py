@@ -35,6 +35,10 @@ class Vllm:
     def __init__(self, task: Task = Task.CHAT) -> None:
         self.capabilities = _CAPABILITIES[task]
 
+    def build(self) -> str:
+        """See `Engine.build`: it saves nothing."""
+        return ""
+
     def command(self, spec: Spec) -> Command:
         """See `Engine.command`; raises `EngineFailed` without a `vllm` on the PATH, or for weights that it does not take."""
         binary = shutil.which("vllm")

@@ -28,6 +28,8 @@ class Claim(Struct, frozen=True):
 
     who: str = ""
     size: int = 0
+    prefers: int | None = None
+    """The slot that holds the beginning of its prompt, if that is known."""
 
     @property
     def is_small(self) -> bool:
@@ -171,9 +173,11 @@ class Turns:
         return Grant(request, slot)
 
     def _fitting(self, claim: Claim) -> int:
-        """The lowest free slot for a small request. For a large one the free slot that most likely holds the beginning of its
-        prompt: conversations grow, so it is the one whose last request came from the same key and was a little smaller; else the
-        highest."""
+        """The slot that is known to hold the beginning of its prompt, when it is free. Else the lowest free slot for a small
+        request; for a large one the free slot that most likely holds it: conversations grow, so it is the one whose last request
+        came from the same key and was a little smaller; else the highest."""
+        if claim.prefers is not None and self._slots[claim.prefers] is None:
+            return claim.prefers
         if claim.is_small:
             return self._slots.index(None)
         best, grown = -1, sys.maxsize

@@ -9,7 +9,7 @@ from typing import Final
 from relight.errors import MethodNotAllowed, PathNotFound, RelightError
 from relight.serve import translations as words
 from relight.serve.completions import Completions
-from relight.serve.front import Front
+from relight.serve.front import Front, Served
 from relight.serve.http import Receive, Request, Scope, Send
 from relight.serve.ollama import Ollama
 from relight.serve.ops import Ops
@@ -67,10 +67,15 @@ class App:
         """Stop every engine: running answers get the grace, then end with an error. Returns when no process is left."""
         self.front.is_stopping = True
         self.front.connections.close()
-        await asyncio.gather(self._leave_providers(), *(served.runner.stop() for served in self.front.models.values()))
+        await asyncio.gather(self._leave_providers(), *(self._stop_engine(served) for served in self.front.models.values()))
         await self.front.limiter.close()  # last: answers are charged at their end
         if self._stopped is not None:
             self._stopped()
+
+    async def _stop_engine(self, served: Served) -> None:
+        if served.learner is not None:
+            await served.learner.finish(float(self.front.config.server.grace) / 2)
+        await served.runner.stop()
 
     async def _leave_providers(self) -> None:
         await self.front.elsewhere.finish(self.front.clock, self.front.config.server.grace)

@@ -6,14 +6,17 @@ import re
 from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec import structs
 
 from relight.decoding import NOT_JSON
 from relight.errors import ContextOverflow, EngineCrashed, EngineFailed, EngineRejected, ProviderUnavailable, RelightError, quiet
 from relight.lifecycle.runner import Ticket, Turn
 from relight.lifecycle.turns import Claim
+from relight.prefixes.key import Chain
+from relight.prefixes.key import chain as chain_of
 from relight.serve.front import Front, Provided, Served
 from relight.serve.http import JSON
-from relight.serve.prepare import Prepared
+from relight.serve.prepare import CHAT, Prepared
 from relight.serve.reply import Reply
 from relight.telemetry.interaction import Interaction, Phase
 from relight.values import format_bytes
@@ -70,12 +73,19 @@ class Asking(msgspec.Struct, frozen=True):
             await self._move(served, prepared, is_asleep=prepared.sleeps)
             return
         self.front.used(served.name)
-        wanted = None if prepared.path in _NO_SLOT else claim
+        chain = chain_of(prepared.body) if served.shelf is not None and prepared.path == CHAT else Chain()
+        if self.front.recorder is not None and chain.prefix is not None:
+            self.front.recorder.saw(served.name, chain, prepared.body)
+        wanted = None if prepared.path in _NO_SLOT else self._claim(served, chain, claim)
         for more_tries in reversed(range(_TRIES)):
             with served.runner.ask(wanted) as ticket:
                 try:
+                    if ticket.eta_s is not None and served.shelf is not None:
+                        served.shelf.expect(chain)
                     turn = await self._turn(ticket, served, prepared.writer)
+                    await self._restore(served, turn, chain)
                     await self._relay(served, turn, prepared)
+                    self._learn(served, turn, chain, prepared)
                 except _Unread:
                     if not more_tries:
                         raise
@@ -143,6 +153,33 @@ class Asking(msgspec.Struct, frozen=True):
         if writer is not None and (wake_s := self.it.finished().get(Phase.WAKE)):
             writer.woke(wake_s)
         return turn
+
+    def _claim(self, served: Served, chain: Chain, claim: Claim) -> Claim:
+        """With the slot that holds the beginning of the request, if one is known to."""
+        slot = served.shelf.slot_of(chain) if served.shelf is not None and served.pins_slots else None
+        return claim if slot is None else structs.replace(claim, prefers=slot)
+
+    async def _restore(self, served: Served, turn: Turn, chain: Chain) -> None:
+        """Have the slot know what the request begins with, if there is a snapshot of it."""
+        if served.shelf is None or turn.slot is None or chain.prefix is None:
+            return
+        self.it.enter(Phase.RESTORE)
+        try:
+            restored = await served.shelf.restore(chain, turn.slot, turn.address)
+        except EngineCrashed as error:
+            raise _Unread(error.message) from error
+        self.it.enter(Phase.PREFILL)
+        if restored is not None:
+            self.it.restored_tokens = restored.tokens
+
+    def _learn(self, served: Served, turn: Turn, chain: Chain, prepared: Prepared) -> None:
+        if served.shelf is None or turn.slot is None or chain.prefix is None:
+            return
+        it = self.it
+        served.shelf.answered(chain, turn.slot, it.cached_tokens)
+        if served.learner is not None:
+            read_s = it.finished().get(Phase.PREFILL, 0.0)
+            served.learner.saw(chain, prepared.body, prompt=it.prompt_tokens, cached=it.cached_tokens, prefill_s=read_s)
 
     async def _relay(self, served: Served, turn: Turn, prepared: Prepared) -> None:
         body = prepared.body if turn.slot is None or not served.pins_slots else _pin(prepared.body, turn.slot)

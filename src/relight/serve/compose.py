@@ -14,17 +14,20 @@ from relight.config.schema import Model
 from relight.config.secrets import resolve
 from relight.serve.admission import Gate
 from relight.serve.app import App
-from relight.serve.front import Front, Provided, provider_speech
+from relight.serve.front import Front, Provided, Recorder, provider_speech
 from relight.serve.house import House
 from relight.telemetry.interaction import Origin
 from relight.telemetry.sinks import JsonLines, Sink, to_stdout
 
 
-def create_app(config: Loaded | str | Path, *, sink: Sink | None = None, clock: Clock | None = None) -> App:
+def create_app(
+    config: Loaded | str | Path, *, sink: Sink | None = None, clock: Clock | None = None, recorder: Recorder | None = None
+) -> App:
     """An ASGI app that serves what `config` (a loaded configuration, or the path of a file) describes.
 
     Mount it into any ASGI application and forward the lifespan, or call `stop()` at the end: the engines are processes
-    that it owns. Records go to standard output as JSON lines unless a `sink` is given. Raises `ConfigError`.
+    that it owns. Records go to standard output as JSON lines unless a `sink` is given; a `recorder` is told what requests share.
+    Raises `ConfigError`.
     """
     loaded = config if isinstance(config, Loaded) else load(config)
     house = House(loaded, sink or JsonLines(to_stdout), clock or SystemClock())
@@ -42,6 +45,7 @@ def create_app(config: Loaded | str | Path, *, sink: Sink | None = None, clock: 
         limiter=_limiter(loaded, house),
         describe=house.describe,
         used=house.used,
+        recorder=recorder,
         metrics=house.metrics,
     )
     return App(front, stopped=house.tidy)

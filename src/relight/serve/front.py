@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from relight.access.limits import Limiter
 from relight.clock import Clock
@@ -12,7 +12,10 @@ from relight.config.schema import Config, Content, Price
 from relight.engines.base import Capabilities
 from relight.engines.kept import Connections
 from relight.errors import InvalidRequest, ModelNotFound, RelightError
+from relight.lifecycle.learner import Learner
 from relight.lifecycle.runner import Runner
+from relight.lifecycle.shelf import Shelf
+from relight.prefixes.key import Chain
 from relight.serve.admission import Gate
 from relight.serve.elsewhere import Elsewhere
 from relight.serve.http import Request
@@ -48,6 +51,9 @@ class Served:
     max_tokens: int = 4096
     parallel: int = 1
     bridge: str | None = None
+    shelf: Shelf | None = None
+    """Its prefix snapshots, where its engine can save what it read."""
+    learner: Learner | None = None
 
     @property
     def pins_slots(self) -> bool:
@@ -58,16 +64,7 @@ class Served:
     """What its engine speaks, and what has to be done for it."""
 
     def __post_init__(self) -> None:
-        can = self.capabilities
-        needs = Needs(
-            context=self.context,
-            max_tokens=self.max_tokens,
-            model=None if can.grammar else self.name,
-            include_usage=not can.grammar,
-            progress=can.progress,
-            images=can.images,
-        )
-        object.__setattr__(self, "speech", Speech(can.paths, needs, has_grammar=can.grammar))
+        object.__setattr__(self, "speech", engine_speech(self.name, self.capabilities, self.context, self.max_tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +86,27 @@ class Provided:
 
 
 Backend = Served | Provided
+
+
+class Recorder(Protocol):
+    """Keeps what requests share, for a snapshot to be made of it."""
+
+    def saw(self, model: str, chain: Chain, body: bytes) -> None:
+        """A request for `model`, as its engine is asked."""
+        ...
+
+
+def engine_speech(name: str, can: Capabilities, context: int, max_tokens: int) -> Speech:
+    """How an engine of ours is spoken to that serves the model `name`; `context` and `max_tokens` in tokens."""
+    needs = Needs(
+        context=context,
+        max_tokens=max_tokens,
+        model=None if can.grammar else name,
+        include_usage=not can.grammar,
+        progress=can.progress,
+        images=can.images,
+    )
+    return Speech(can.paths, needs, has_grammar=can.grammar)
 
 
 def provider_speech(name: str) -> Speech:
@@ -115,6 +133,8 @@ class Front:
     providers: Mapping[str, Provided] = field(default_factory=dict)
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
     connections: Connections = field(default_factory=Connections)
+    recorder: Recorder | None = None
+    """Told of what requests to engines of ours share."""
     metrics: Metrics = field(default_factory=Metrics)
     is_stopping: bool = False
 

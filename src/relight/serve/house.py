@@ -21,13 +21,17 @@ from relight.engines.base import Engine
 from relight.engines.kinds import engine_for, folder_of_weights, spec_for
 from relight.engines.memory import machine_memory
 from relight.engines.process import start
+from relight.engines.slots import Slots
 from relight.errors import EngineFailed, RelightError
 from relight.lifecycle.budget import Limit
 from relight.lifecycle.eta import WakeTimes
 from relight.lifecycle.keeper import Facts, Keeper
+from relight.lifecycle.learner import Learner
 from relight.lifecycle.machine import Limits, State
 from relight.lifecycle.runner import Launch, Runner, Started
+from relight.lifecycle.shelf import Means, Shelf
 from relight.serve.front import Served
+from relight.serve.snapshots import ground_of, open_store
 from relight.telemetry.metrics import Metrics
 from relight.telemetry.sinks import Sink
 from relight.weights.description import Description, describe, header_of
@@ -87,8 +91,9 @@ class House:
         self._weights_dir = loaded.folder / Path(loaded.config.weights.dir).expanduser()
         self._times = WakeTimes(self._weights_dir / "wake-times.json")
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        named = [loaded.config.auth.keys, *(model.api_key for model in loaded.config.models.values())]
+        named = [loaded.config.auth.keys, loaded.config.prefixes.key, *(model.api_key for model in loaded.config.models.values())]
         self._secrets = frozenset(name.secret for name in named if name.secret)
+        self._store = open_store(loaded, lambda text: sink.note("WARNING", text))
         self._runners: dict[str, Runner] = {}
         self._keeper = self._make_keeper()
 
@@ -119,7 +124,10 @@ class House:
             start_limit_s=_DOWNLOAD_LIMIT_S if self._may_download(model) else max(600.0, 5 * model.wake_timeout),
         )
         engine = engine_for(model.engine, model.task)
-        runner = self._runners[name] = Runner(name, limits, self._launch(engine, name, model), self.clock, self)
+        means = self._means(name) if engine.capabilities.snapshots else None
+        shelf = None if means is None else Shelf(means)
+        runner = self._runners[name] = Runner(name, limits, self._launch(engine, name, model, shelf), self.clock, self)
+        learns = means is not None and shelf is not None and self._loaded.config.prefixes.learn
         return Served(
             name,
             runner,
@@ -129,6 +137,8 @@ class House:
             max_tokens=model.max_tokens,
             parallel=model.parallel,
             bridge=model.bridge,
+            shelf=shelf,
+            learner=Learner(runner, shelf, means) if learns and shelf and means else None,
         )
 
     def describe(self, name: str) -> Description:
@@ -200,11 +210,29 @@ class House:
 
     # --- engines
 
-    def _launch(self, engine: Engine, name: str, model: Model) -> Launch:
+    def _means(self, name: str) -> Means:
+        def note(severity: str, text: str) -> None:
+            self.sink.note(severity, f"{name}: {text}")
+
+        return Means(self._store, lambda: self._slots(name), lambda: ground_of(name, self._loaded), Slots, self.clock, note)
+
+    def _slots(self, name: str) -> Path:
+        folder = self._sockets() / f"{self._number(name)}.slots"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    def _number(self, name: str) -> int:
+        """Short, for paths of sockets are."""
+        return list(self._loaded.config.models).index(name)
+
+    def _launch(self, engine: Engine, name: str, model: Model, shelf: Shelf | None) -> Launch:
         async def launch() -> Started:
             weights = await self._weights(name, model)
-            socket = self._sockets() / f"{list(self._loaded.config.models).index(name)}.sock"
+            socket = self._sockets() / f"{self._number(name)}.sock"
             spec = replace(spec_for(name, model, weights, socket), hidden=self._secrets)
+            if shelf is not None:
+                spec = replace(spec, snapshots=self._slots(name))
+                shelf.begin()
             if self._keeper is None:
                 return await start(engine, spec, self.clock)
             return await self._keeper.keep(name, lambda: start(engine, spec, self.clock))

@@ -92,6 +92,8 @@ class Interaction(Struct, eq=False):
     finish: str | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
+    restored_tokens: int | None = None
+    """Tokens that a snapshot gave back before the prompt was read."""
     completion_tokens: int | None = None
     first_token_s: float | None = None
     bytes_in: int = 0
@@ -200,6 +202,7 @@ class Fields(Struct, frozen=True, kw_only=True, omit_defaults=True):
     session: str = ""
     timings: Timings
     tokens: Tokens
+    restored_tokens: int | None = None
     cost_usd: float | None = None
     content: dict[str, Any] | None = None
 
@@ -236,6 +239,7 @@ class Record(Struct, frozen=True):
             session=it.session,
             timings=Timings(*[round(1000 * seconds, 3) for seconds in spent_s]),
             tokens=Tokens(it.prompt_tokens, it.cached_tokens, it.completion_tokens),
+            restored_tokens=it.restored_tokens,
             cost_usd=it.cost_usd,
             content=it.content,
         )

@@ -160,6 +160,8 @@ def summary(record: Record) -> str:
         parts.append(f"{it.prompt_tokens}+{it.completion_tokens or 0} tokens{cached}")
     if record.phases.get(Phase.WAKE, 0.0) >= 0.001:
         parts.append(f"wake {record.phases[Phase.WAKE]:.2f} s")
+    if it.restored_tokens:
+        parts.append(f"restored {it.restored_tokens} tokens in {record.phases[Phase.RESTORE]:.2f} s")
     if it.first_token_s is not None:
         parts.append(f"first token {it.first_token_s:.2f} s")
     parts.append(f"total {record.total_s:.2f} s")

@@ -1,0 +1,187 @@
+"""Making snapshots with an engine of its own: read, saved, given to an empty slot again, and asked, to see whether it knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, structs
+
+from relight.clock import SystemClock
+from relight.config.schema import Model
+from relight.engines.kinds import engine_for, spec_for
+from relight.engines.process import start
+from relight.engines.slots import Answer, Slots
+from relight.errors import EngineFailed, RelightError, SnapshotError
+from relight.prefixes.boundary import shared_part
+from relight.prefixes.key import Chain
+from relight.prefixes.make import make
+from relight.prefixes.snapshot import About
+from relight.prefixes.store import Entry, Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from relight.engines.base import Address
+
+_STOP_S: Final = 3.0
+_WORDS: Final = "What can you do for me? Answer in one sentence."
+_TOKENS: Final = 16
+# Prompts that the engine keeps in memory by itself would answer in a snapshot's place.
+_WITHOUT_MEMORY: Final = "--cache-ram=0"
+_KNOWS: Final = 0.9
+"""Part of a prefix that has to come from the snapshot, for it to be one."""
+
+Progress = Callable[[str, int, int], None]
+
+
+class Baked(Struct, frozen=True, kw_only=True):
+    """One prefix and its snapshot, as `--json` prints it. Sizes in bytes, times in seconds."""
+
+    name: str
+    model: str
+    state: str
+    """`made`, `kept` (it was there already) or `failed`."""
+    tokens: int = 0
+    size: int = 0
+    bake_s: float | None = None
+    restore_s: float | None = None
+    saves_s: float | None = None
+    cached_tokens: int | None = None
+    """Tokens that a request took from the snapshot, in an engine's empty slot."""
+    same_answer: bool | None = None
+    reason: str | None = None
+    """Why it failed."""
+
+
+class Job(Struct, frozen=True):
+    """A prefix to be baked: the chat as the engine is asked, and its keys."""
+
+    name: str
+    chat: dict[str, Any]
+    chain: Chain
+
+
+class Oven:
+    """Bakes for one model. `ground` is what its snapshots can be read by."""
+
+    def __init__(self, name: str, model: Model, weights: Path, store: Store, ground: str) -> None:
+        self._name, self._model, self._weights = name, model, weights
+        self._store, self._ground = store, ground
+
+    async def bake(self, jobs: Sequence[Job], progress: Progress, *, again: bool = False) -> list[Baked]:
+        """A snapshot of each job; those that are there are kept, unless `again`. What was made stays, whatever comes after."""
+        there = {} if again else self._store.entries(self._ground)
+        missing = {job.chain.prefix: job for job in reversed(jobs) if job.chain.prefix not in there}
+        made: dict[str | None, Baked] = {}
+        if missing:
+            async with self._engine() as (address, folder):
+                made = {key: await self._bake(job, address, folder, progress) for key, job in reversed(missing.items())}
+        there = self._store.entries(self._ground)
+        return [self._told(job, made, there) for job in jobs]
+
+    def _told(self, job: Job, made: dict[str | None, Baked], there: dict[str, Entry]) -> Baked:
+        """What became of a job; of several with the same prefix, the first is made and the others are there by then."""
+        baked = made.get(job.chain.prefix)
+        if baked is None or (baked.name != job.name and baked.reason is None):
+            return self._kept(job.name, there[job.chain.prefix or ""])
+        return structs.replace(baked, name=job.name)
+
+    @asynccontextmanager
+    async def _engine(self) -> AsyncIterator[tuple[Address, Path]]:
+        clock = SystemClock()
+        with TemporaryDirectory(prefix="relight-") as folder:
+            slots = Path(folder) / "slots"
+            slots.mkdir(mode=0o700)
+            spec = spec_for(self._name, self._model, self._weights, Path(folder) / "bake.sock")
+            spec = replace(spec, snapshots=slots, args=(*spec.args, _WITHOUT_MEMORY))
+            engine = await start(engine_for(self._model.engine, self._model.task), spec, clock)
+            try:
+                async with asyncio.timeout(float(self._model.wake_timeout)):
+                    await engine.ready()
+                yield engine.address, slots
+            except TimeoutError:
+                raise EngineFailed(f'model "{self._name}": engine was not ready within {self._model.wake_timeout}') from None
+            finally:
+                await engine.stop(_STOP_S)
+
+    async def _bake(self, job: Job, address: Address, folder: Path, progress: Progress) -> Baked:
+        began = Baked(name=job.name, model=self._name, state="failed")
+        try:
+            await Slots(address).erase(0)  # what it knows of the one before would make this one look cheap
+            made = await make(Slots(address, lambda done, total: progress(job.name, done, total)), job.chat, 0)
+            about = About(
+                ground=self._ground,
+                prefix=job.chain.prefix or "",
+                label=job.name,
+                tokens=made.tokens,
+                prefill_s=made.seconds,
+                made_at=SystemClock().wall(),
+            )
+            slots = Slots(address)
+            question = _question(job.chat)
+            plain = (await slots.answer(question, 0)).text
+            entry = await asyncio.to_thread(self._store.add, folder / made.name, about)
+            baked = structs.replace(began, tokens=made.tokens, size=entry.manifest.payload_bytes, bake_s=made.seconds)
+            try:
+                restore_s = await self._take_back(entry, slots, folder)
+                return _proved(baked, restore_s, await slots.answer(question, 0), plain)
+            except SnapshotError:
+                self._store.remove(entry)
+                raise
+        except RelightError as error:
+            return structs.replace(began, reason=str(error))
+
+    async def _take_back(self, entry: Entry, slots: Slots, folder: Path) -> float:
+        """Give the snapshot to an empty slot, as a wake does; the seconds that it took."""
+        await slots.erase(0)
+        clock = SystemClock()
+        began = clock.now()
+        file = self._store.open_for_engine(entry, folder)
+        try:
+            await slots.restore(0, file.name)
+        finally:
+            file.unlink(missing_ok=True)
+        return clock.now() - began
+
+    def _kept(self, name: str, entry: Entry) -> Baked:
+        manifest = entry.manifest
+        return Baked(
+            name=name,
+            model=self._name,
+            state="kept",
+            tokens=manifest.tokens,
+            size=manifest.payload_bytes,
+            bake_s=manifest.prefill_s,
+        )
+
+
+def _proved(baked: Baked, restore_s: float, after: Answer, before: str) -> Baked:
+    """What the snapshot is good for, as measured; raises `SnapshotError` when it is good for nothing."""
+    if after.cached < _KNOWS * baked.tokens:
+        raise SnapshotError(
+            f"this model does not take its state back: {after.cached} of {baked.tokens} tokens were known after it",
+            hint="its architecture keeps a state that a file does not hold; it is served without snapshots",
+        )
+    if after.text != before:
+        raise SnapshotError("the answer after taking it back differs from the answer before", hint="it was thrown away")
+    return structs.replace(
+        baked,
+        state="made",
+        restore_s=restore_s,
+        saves_s=max((baked.bake_s or 0.0) - restore_s, 0.0),
+        cached_tokens=after.cached,
+        same_answer=True,
+    )
+
+
+def _question(chat: dict[str, Any]) -> dict[str, Any]:
+    shared = shared_part(chat)
+    messages = [*shared["messages"], {"role": "user", "content": _WORDS}]
+    said = {name: value for name, value in shared.items() if name not in ("stream", "stream_options", "return_progress")}
+    return {**said, "messages": messages, "temperature": 0, "max_tokens": _TOKENS}

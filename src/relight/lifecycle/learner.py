@@ -1,0 +1,171 @@
+"""Learns what requests share: has an engine that has nothing to do read it alone, and saves it. Never in anybody's way.
+
+What users say is not part of it: a slot that is saved has been told to hold the shared part and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from relight.errors import RelightError, SnapshotError
+from relight.lifecycle.machine import State
+from relight.lifecycle.runner import Runner
+from relight.lifecycle.shelf import Means, Shelf
+from relight.lifecycle.turns import Claim
+from relight.prefixes.boundary import shared_part
+from relight.prefixes.key import Chain
+from relight.prefixes.make import Made, make
+from relight.prefixes.snapshot import About
+from relight.values import format_bytes
+
+_QUIET_S: Final = 1.0
+"""An engine that has had nothing to do for this long is asked to read for us."""
+_LOOK_S: Final = 0.05
+# Worth a file: what two requests shared and took half a second to read, or one that took so long that it is surely an agent's.
+_PAYS_AT_ONCE_S: Final = 5.0
+_PAYS_TWICE_S: Final = 0.5
+_MOST_CANDIDATES: Final = 16
+_FEW_TOKENS: Final = 64  # too few to measure a rate with
+_MEMORY: Final = 0.3
+
+
+class Candidate(Struct):
+    """Something that requests share and nobody has saved."""
+
+    chain: Chain
+    chat: dict[str, Any]
+    share: float
+    """Part of a request's text that it is."""
+    tokens: float
+    """About as many."""
+    seen: int = 0
+
+
+class Learner:
+    """Watches the requests of one model."""
+
+    def __init__(self, runner: Runner, shelf: Shelf, means: Means) -> None:
+        self._runner, self._shelf, self._means = runner, shelf, means
+        self._candidates: dict[str, Candidate] = {}
+        self._seconds_a_token = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._is_refused = False
+
+    def saw(self, chain: Chain, body: bytes, *, prompt: int | None, cached: int | None, prefill_s: float) -> None:
+        """A request was answered: its keys, its body as the engine was asked, its tokens, and how long reading them took."""
+        fresh = (prompt or 0) - (cached or 0)
+        if fresh >= _FEW_TOKENS:
+            rate = prefill_s / fresh
+            self._seconds_a_token += (rate - self._seconds_a_token) * (_MEMORY if self._seconds_a_token else 1.0)
+        if chain.prefix is None or self._is_refused or self._shelf.knows(chain):
+            return
+        candidate = self._candidates.pop(chain.prefix, None)
+        if candidate is None:
+            chat = shared_part(msgspec.json.decode(body))
+            share = len(msgspec.json.encode(chat)) / max(len(body), 1)
+            candidate = Candidate(chain, chat, share, 0.0)
+            while len(self._candidates) >= _MOST_CANDIDATES:
+                self._candidates.pop(next(iter(self._candidates)))
+        candidate.seen += 1
+        candidate.tokens = candidate.share * (prompt or 0)
+        self._candidates[chain.prefix] = candidate
+        if self._worth() and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._learn_when_quiet(), name="learn prefixes")
+
+    async def finish(self, within_s: float) -> None:
+        """The server stops: save what is worth it, the most valuable first, as long as there is time."""
+        await self._end(self._task)
+        if self._is_quiet() and self._worth():
+            last = asyncio.create_task(self._learn_all(), name="learn prefixes")
+            await asyncio.wait({last}, timeout=within_s)
+            await self._end(last)
+
+    # --- inside
+
+    async def _learn_when_quiet(self) -> None:
+        while self._worth():
+            await self._means.clock.sleep(_QUIET_S)
+            if self._runner.status().state is not State.AWAKE:
+                return
+            if self._is_quiet():
+                await self._learn_all()
+
+    async def _learn_all(self) -> None:
+        for candidate in self._worth():
+            if not self._is_quiet() or not await self._learn(candidate):
+                return
+
+    def _worth(self) -> list[Candidate]:
+        """What pays, the most valuable first."""
+        if self._is_refused:
+            return []
+        paying = [candidate for candidate in self._candidates.values() if self._pays(candidate)]
+        return sorted(paying, key=lambda candidate: candidate.seen * candidate.tokens, reverse=True)
+
+    def _pays(self, candidate: Candidate) -> bool:
+        seconds = candidate.tokens * self._seconds_a_token
+        return seconds >= (_PAYS_AT_ONCE_S if candidate.seen < 2 else _PAYS_TWICE_S)
+
+    def _is_quiet(self) -> bool:
+        status = self._runner.status()
+        return status.state is State.AWAKE and not status.running and not status.waiting
+
+    async def _learn(self, candidate: Candidate) -> bool:
+        """Save one; false when somebody came and wanted the engine."""
+        chain = candidate.chain
+        claim = Claim(size=1 << 30, prefers=self._shelf.slot_of(chain))
+        try:
+            with self._runner.ask(claim) as ticket:
+                turn = await ticket.turn()
+                slot = turn.slot or 0
+                making = asyncio.create_task(make(self._means.slots(turn.address), candidate.chat, slot))
+                try:
+                    made = await self._unless_wanted(making)
+                finally:
+                    await self._end(making)
+                if made is None:
+                    return False
+                self._shelf.holds(slot, chain)
+            await self._keep(made, chain)
+        except RelightError as error:
+            self._means.note("WARNING", f"prefixes: not saved: {error}")
+        self._candidates.pop(chain.prefix or "", None)
+        return True
+
+    async def _unless_wanted(self, making: asyncio.Task[Made]) -> Made | None:
+        """What is made; given up when a request waits for the engine meanwhile."""
+        while not making.done():
+            await asyncio.wait({making}, timeout=_LOOK_S)
+            if not making.done() and self._runner.status().waiting:
+                return None
+        return making.result()
+
+    async def _keep(self, made: Made, chain: Chain) -> None:
+        seconds = made.seconds if not made.cached else made.tokens * self._seconds_a_token
+        about = About(
+            ground=self._shelf.ground,
+            prefix=chain.prefix or "",
+            label=f"learned, {made.tokens} tokens",
+            tokens=made.tokens,
+            prefill_s=seconds,
+            made_at=self._means.clock.wall(),
+        )
+        try:
+            entry = await asyncio.to_thread(self._means.store.add, self._means.folder() / made.name, about)
+        except SnapshotError:
+            self._is_refused = True  # a folder that takes nothing now will take nothing later
+            raise
+        self._shelf.add(entry)
+        size = format_bytes(entry.manifest.payload_bytes)
+        self._means.note("INFO", f"learned a prefix of {made.tokens} tokens ({size}), which takes {seconds:.1f} s to read")
+
+    async def _end(self, task: asyncio.Task[Any] | None) -> None:
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()

@@ -1,0 +1,31 @@
+"""The snapshots of a configuration: their folder, and what those of a model can be read by."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from relight.config.load import Loaded
+from relight.config.secrets import resolve
+from relight.engines.kinds import engine_for
+from relight.prefixes.key import ground
+from relight.prefixes.store import Store
+from relight.weights.fingerprint import fingerprint
+from relight.weights.wanted import require
+
+
+def open_store(loaded: Loaded, note: Callable[[str], None]) -> Store:
+    """The folder that `prefixes.dir` names, with the secret that `prefixes.key` names. Raises `ConfigError`."""
+    prefixes = loaded.config.prefixes
+    secret = resolve(prefixes.key, loaded.folder, os.environ, key="prefixes.key")
+    folder = loaded.folder / Path(prefixes.dir).expanduser()
+    return Store(folder, max_bytes=prefixes.max_size, secret=secret, note=note)
+
+
+def ground_of(name: str, loaded: Loaded) -> str:
+    """What snapshots of a model can be read by; blocks. Raises `WeightsError` when its weights are missing."""
+    model = loaded.config.models[name]
+    weights = require(name, model, loaded.folder, loaded.folder / Path(loaded.config.weights.dir).expanduser())
+    build = engine_for(model.engine, model.task).build()
+    return ground(weights=fingerprint(weights), build=build, context=model.context, parallel=model.parallel, args=model.args)

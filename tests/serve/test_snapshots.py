@@ -1,0 +1,187 @@
+"""Prefix snapshots as a user has them: baked, taken back at a wake, learned, and never a wrong answer. Real engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relight.config.load import load
+from relight.errors import WeightsError
+from relight.weights.wanted import require
+from tests.serve.process import Served, serve
+
+pytestmark = pytest.mark.real
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "portfolio" / "relight.toml"
+SYSTEM = "\n".join(f"Rule {number}: when somebody asks about item {number}, answer in a short sentence." for number in range(12))
+QUESTION = "Which item comes after item 3?"
+TOOL = {"name": "look", "description": "Look something up.", "parameters": {"type": "object", "properties": {}}}
+# The same prefix in each dialect, and the question after it.
+CHAT = {
+    "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}],
+    "temperature": 0,
+    "max_tokens": 12,
+}
+ASKED: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": CHAT,
+    "/v1/messages": {
+        "system": SYSTEM,
+        "messages": [{"role": "user", "content": QUESTION}],
+        "temperature": 0,
+        "max_tokens": 12,
+    },
+    "/v1/responses": {"instructions": SYSTEM, "input": QUESTION, "temperature": 0, "max_output_tokens": 12},
+    "/api/chat": {**CHAT, "stream": False, "options": {"temperature": 0, "num_predict": 12}},
+}
+WORDS = {
+    "/v1/chat/completions": lambda body: body["choices"][0]["message"]["content"],
+    "/v1/messages": lambda body: body["content"][0]["text"],
+    "/v1/responses": lambda body: body["output"][0]["content"][0]["text"],
+    "/api/chat": lambda body: body["message"]["content"],
+}
+
+
+def config(folder: Path, more: str = "") -> Path:
+    loaded = load(EXAMPLE)
+    try:
+        weights = require("smol", loaded.config.models["smol"], loaded.folder, Path(loaded.config.weights.dir).expanduser())
+    except WeightsError as error:
+        pytest.skip(str(error))
+    file = folder / "relight.toml"
+    file.write_text(f'[models.smol]\nsource = "file:{weights}"\ncontext = 2048\n[prefixes]\ndir = "snapshots"\n{more}')
+    return file
+
+
+def relight(folder: Path, *words: str, code: int = 0) -> Any:
+    command = [str(Path(sys.executable).with_name("relight")), *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout) if "--json" in words else done.stdout + done.stderr
+
+
+def post(served: Served, path: str, body: dict[str, Any]) -> Any:
+    with served.connection() as connection:
+        connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+        answer = connection.getresponse()
+        said = json.loads(answer.read())
+    assert answer.status < 300, said
+    return said
+
+
+def record(served: Served, count: int) -> dict[str, Any]:
+    """The record of the answer number `count`."""
+    served.until(lambda: len(served.records()) >= count)
+    return served.records()[count - 1]
+
+
+def put_to_sleep(served: Served) -> None:
+    asleep = len(served.lines)
+    post(served, "/models/smol/sleep", {})
+    served.until(lambda: any("is asleep" in line for line in served.lines[asleep:]))
+
+
+def requests(folder: Path) -> list[str]:
+    for path, body in ASKED.items():
+        name = path.strip("/").replace("/", "-")
+        said = {key: value for key, value in body.items() if key not in ("stream", "options")}
+        (folder / f"{name}.json").write_text(json.dumps(said))
+    return sorted(file.name for file in folder.glob("*.json"))
+
+
+def test_answers_with_and_without_snapshots_are_the_same_in_every_dialect(tmp_path: Path) -> None:
+    file = config(tmp_path, "learn = false\n")
+    plain = {}
+    with serve(file, "--port", "0") as served:
+        for path, body in ASKED.items():
+            plain[path] = WORDS[path](post(served, path, body))
+            put_to_sleep(served)
+        assert all("restored_tokens" not in record for record in served.records())
+    baked = relight(tmp_path, "bake", *requests(tmp_path), "--json")
+    assert {one["state"] for one in baked} <= {"made", "kept"}
+    assert all(one["tokens"] > 200 and one["same_answer"] for one in baked if one["state"] == "made")
+    with serve(file, "--port", "0") as served:
+        for count, (path, body) in enumerate(ASKED.items(), 1):
+            assert WORDS[path](post(served, path, body)) == plain[path], path
+            told = record(served, count)
+            assert told["restored_tokens"] > 200, (path, served.lines)
+            assert told["tokens"]["cached"] >= told["restored_tokens"] - 1
+            assert told["timings"]["restore_ms"] > 0
+            put_to_sleep(served)
+
+
+def test_baking_again_keeps_what_is_there_and_listing_and_removing_show_it(tmp_path: Path) -> None:
+    config(tmp_path)
+    name = requests(tmp_path)[0]
+    (made,) = relight(tmp_path, "bake", name, "--json")
+    (kept,) = relight(tmp_path, "bake", name, "--json")
+    assert (made["state"], kept["state"]) == ("made", "kept")
+    assert made["restore_s"] < made["bake_s"]
+    (listed,) = relight(tmp_path, "prefixes", "list", "--json")
+    assert (listed["model"], listed["tokens"]) == ("smol", made["tokens"])
+    assert oct(Path(listed["path"]).stat().st_mode & 0o777) == "0o600"
+    (tmp_path / "relight.toml").write_text((tmp_path / "relight.toml").read_text().replace("2048", "1024"))
+    (foreign,) = relight(tmp_path, "prefixes", "list", "--json")
+    assert foreign["model"] is None
+    assert "removed" in relight(tmp_path, "prefixes", "remove", "--foreign")
+    assert relight(tmp_path, "prefixes", "list", "--json") == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
+def test_damaged_snapshot_costs_a_warning_and_nothing_else(tmp_path: Path, damage: str) -> None:
+    file = config(tmp_path, "learn = false\n")
+    relight(tmp_path, "bake", requests(tmp_path)[-1], "--json")
+    (snapshot,) = (tmp_path / "snapshots").rglob("*.snapshot")
+    with serve(file, "--port", "0") as served:
+        good = post(served, "/v1/chat/completions", CHAT)["choices"][0]["message"]["content"]
+        assert record(served, 1)["restored_tokens"] > 200
+        put_to_sleep(served)
+        if damage == "gone":
+            snapshot.unlink()
+        elif damage == "cut":
+            os.truncate(snapshot, snapshot.stat().st_size // 2)
+        else:
+            with snapshot.open("r+b") as opened:
+                opened.seek(snapshot.stat().st_size // 2)
+                byte = opened.read(1)
+                opened.seek(-1, os.SEEK_CUR)
+                opened.write(bytes([byte[0] ^ 1]))
+        assert post(served, "/v1/chat/completions", CHAT)["choices"][0]["message"]["content"] == good
+        told = record(served, 2)
+        assert "restored_tokens" not in told
+        assert "error" not in told
+        assert damage == "gone" or any("WARNING" in line and "snapshot" in line for line in served.lines)
+
+
+def test_shared_prefix_is_learned_in_a_quiet_moment_and_holds_no_words_of_users(tmp_path: Path) -> None:
+    file = config(tmp_path)
+    with serve(file, "--port", "0") as served:
+        for question in ("What is a lamp?", "Who are you?"):
+            messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
+            post(served, "/v1/chat/completions", {"messages": messages, "max_tokens": 4})
+        folder = tmp_path / "snapshots"
+        served.until(lambda: any("learned" in line for line in served.lines))
+        assert len(list(folder.rglob("*.snapshot"))) == 1
+        put_to_sleep(served)
+        assert post(served, "/v1/chat/completions", CHAT)["choices"]
+        told = record(served, 3)
+        assert told["restored_tokens"] > 200
+        assert told["tokens"]["cached"] >= told["restored_tokens"] - 1
+        assert told["tokens"]["prompt"] - told["restored_tokens"] >= 5
+
+
+def test_recorded_prefixes_can_be_baked_and_hold_no_words_of_users(tmp_path: Path) -> None:
+    file = config(tmp_path, "learn = false\n")
+    with serve(file, "--port", "0", command=("prefixes", "record", str(tmp_path / "seen"))) as served:
+        for path, body in ASKED.items():
+            post(served, path, body)
+    files = sorted((tmp_path / "seen").glob("*.json"))
+    assert files
+    assert all(QUESTION not in seen.read_text() and "Rule 3" in seen.read_text() for seen in files)
+    baked = relight(tmp_path, "bake", *(str(seen) for seen in files), "--json")
+    assert {one["state"] for one in baked} == {"made"}
