@@ -19,7 +19,7 @@ CONTEXT: Final = 8192
 RUNS: Final = 5
 _RELIGHT: Final = str(Path(sys.executable).with_name("relight"))
 # Characters of the system text; a rule of it has about 30 tokens. What came of it is told in tokens.
-SIZES: Final = {"short prompt": 0, "2,000 tokens": 58, "8,000 tokens": 232}
+SIZES: Final = {"short prompt": 0, "2,000 tokens": 72, "8,000 tokens": 278}
 GOALS: Final = {"short prompt": "", "2,000 tokens": ">= 6", "8,000 tokens": ">= 40"}
 _QUESTIONS: Final = (
     "What is a lamp?",

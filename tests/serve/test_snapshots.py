@@ -14,6 +14,7 @@ import pytest
 from relight.config.load import load
 from relight.errors import WeightsError
 from relight.weights.wanted import require
+from tests.serve.gemma import gemma
 from tests.serve.process import Served, serve
 
 pytestmark = pytest.mark.real
@@ -185,3 +186,55 @@ def test_recorded_prefixes_can_be_baked_and_hold_no_words_of_users(tmp_path: Pat
     assert all(QUESTION not in seen.read_text() and "Rule 3" in seen.read_text() for seen in files)
     baked = relight(tmp_path, "bake", *(str(seen) for seen in files), "--json")
     assert {one["state"] for one in baked} == {"made"}
+
+
+def test_model_with_a_sliding_window_takes_its_state_back(tmp_path: Path) -> None:
+    weights = gemma(tmp_path)
+    file = tmp_path / "relight.toml"
+    prefixes = '[prefixes]\ndir = "snapshots"\nlearn = false\n'
+    file.write_text(f'[models.smol]\nsource = "file:{weights}"\ncontext = 2048\nparallel = 1\n{prefixes}')
+    with serve(file, "--port", "0") as served:
+        plain = WORDS["/v1/messages"](post(served, "/v1/messages", ASKED["/v1/messages"]))
+    requests(tmp_path)
+    (baked,) = relight(tmp_path, "bake", "v1-messages.json", "--json")
+    assert (baked["state"], baked["same_answer"]) == ("made", True)
+    assert baked["cached_tokens"] > 0.5 * baked["tokens"]
+    with serve(file, "--port", "0") as served:
+        assert WORDS["/v1/messages"](post(served, "/v1/messages", ASKED["/v1/messages"])) == plain
+        assert record(served, 1)["restored_tokens"] == baked["tokens"]
+
+
+def test_encrypted_snapshots_are_taken_back_and_unreadable_without_their_key(tmp_path: Path) -> None:
+    file = config(tmp_path, 'learn = false\nkey = { secret = "PREFIX_KEY" }\n')
+    (tmp_path / ".env").write_text("PREFIX_KEY=correct horse battery staple\n")
+    name = requests(tmp_path)[-1]
+    (baked,) = relight(tmp_path, "bake", name, "--json")
+    assert baked["state"] == "made"
+    (snapshot,) = (tmp_path / "snapshots").rglob("*.snapshot")
+    assert b"Rule" not in snapshot.read_bytes()
+    with serve(file, "--port", "0") as served:
+        post(served, "/v1/chat/completions", CHAT)
+        assert record(served, 1)["restored_tokens"] == baked["tokens"]
+    with serve(file, "--port", "0", env={"PREFIX_KEY": "another"}) as served:
+        post(served, "/v1/chat/completions", CHAT)
+        assert "restored_tokens" not in record(served, 1)
+        assert "error" not in record(served, 1)
+
+
+def test_two_instances_share_a_folder_and_a_read_only_one_is_fine(tmp_path: Path) -> None:
+    file = config(tmp_path)
+    asked = [{"messages": [CHAT["messages"][0], {"role": "user", "content": said}], "max_tokens": 2} for said in ("One?", "Two?")]
+    with serve(file, "--port", "0") as one, serve(file, "--port", "0") as two:
+        for body in asked:
+            post(one, "/v1/chat/completions", body)
+            post(two, "/v1/chat/completions", body)
+        for served in (one, two):
+            served.until(lambda served=served: any("learned" in line for line in served.lines))
+    assert len(list((tmp_path / "snapshots").rglob("*.snapshot"))) == 1
+    other = tmp_path / "other"
+    other.mkdir()
+    fresh = config(other, f'max_size = "1B"\ndir = "{tmp_path / "snapshots"}"\n'.replace('dir = "snapshots"', ""))
+    fresh.write_text(fresh.read_text().replace('dir = "snapshots"\n', ""))
+    with serve(fresh, "--port", "0") as served:
+        post(served, "/v1/chat/completions", CHAT)
+        assert record(served, 1)["restored_tokens"] > 200

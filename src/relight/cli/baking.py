@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from msgspec import Struct, structs
 
 from relight.clock import SystemClock
@@ -19,7 +20,7 @@ from relight.engines.process import start
 from relight.engines.slots import Answer, Slots
 from relight.errors import EngineFailed, RelightError, SnapshotError
 from relight.prefixes.boundary import shared_part
-from relight.prefixes.key import Chain
+from relight.prefixes.key import Chain, chain
 from relight.prefixes.make import make
 from relight.prefixes.snapshot import About
 from relight.prefixes.store import Entry, Store
@@ -34,8 +35,15 @@ _WORDS: Final = "What can you do for me? Answer in one sentence."
 _TOKENS: Final = 16
 # Prompts that the engine keeps in memory by itself would answer in a snapshot's place.
 _WITHOUT_MEMORY: Final = "--cache-ram=0"
-_KNOWS: Final = 0.9
-"""Part of a prefix that has to come from the snapshot, for it to be one."""
+_KNOWS: Final = 0.5
+"""Part of a prefix that has to come from the snapshot. A model with a sliding window reads up to a batch of it again."""
+
+_TRIAL: Final = {
+    "messages": [
+        {"role": "system", "content": " ".join(f"Item {number} lies on shelf {number * 7 % 10}." for number in range(12))},
+        {"role": "user", "content": _WORDS},
+    ]
+}
 
 Progress = Callable[[str, int, int], None]
 
@@ -65,6 +73,15 @@ class Job(Struct, frozen=True):
     name: str
     chat: dict[str, Any]
     chain: Chain
+
+
+async def prove(name: str, model: Model, weights: Path) -> Baked:
+    """Whether this model takes its state back, tried with a small prefix that is thrown away. Raises a `RelightError`."""
+    with TemporaryDirectory(prefix="relight-") as folder:
+        oven = Oven(name, model, weights, Store(Path(folder)), "0" * 64)
+        found = chain(msgspec.json.encode(_TRIAL))
+        (baked,) = await oven.bake([Job("trial", _TRIAL, found)], lambda *_: None)
+        return baked
 
 
 class Oven:

@@ -17,8 +17,10 @@ from relight.cli.provider import reach_check
 from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
 from relight.config.schema import Model
+from relight.engines.kinds import engine_for
 from relight.errors import ConfigError, ExitCode, RelightError
 from relight.values import format_bytes
+from relight.weights.wanted import require
 
 
 @click.command()
@@ -71,6 +73,9 @@ def _starts(loaded: Loaded) -> Iterator[Check]:
         elif kind(model) is Kind.OURS and has_weights(name, model, loaded):  # else its own check has said so
             click.echo(f"{name}: starting the engine and asking it for a few words …", err=True)
             yield _start(name, model, loaded)
+            if engine_for(model.engine, model.task).capabilities.snapshots:
+                click.echo(f"{name}: trying whether it takes a prefix snapshot back …", err=True)
+                yield _snapshots(name, model, loaded)
 
 
 def _start(name: str, model: Model, loaded: Loaded) -> Check:
@@ -84,6 +89,19 @@ def _start(name: str, model: Model, loaded: Loaded) -> Check:
     seen += f", then {trial.rate:.0f} tokens/s" if trial.rate else ""
     seen += f"; {format_bytes(trial.memory)} resident" if trial.memory else ""
     return Check(Result.PASS, "start", seen, model=name)
+
+
+def _snapshots(name: str, model: Model, loaded: Loaded) -> Check:
+    from relight.cli.baking import prove
+
+    try:
+        baked = asyncio.run(prove(name, model, require(name, model, loaded.folder, loaded.config.weights.dir)))
+    except RelightError as error:
+        return Check(Result.WARN, "snapshots", error.message, error.hint or "it is served without them", name)
+    if baked.reason is not None:
+        return Check(Result.WARN, "snapshots", baked.reason, "it is served without them: prompts are read after each wake", name)
+    seen = f"{baked.cached_tokens} of {baked.tokens} tokens known after taking them back, the answer is the same"
+    return Check(Result.PASS, "snapshots", f"{seen}; {format_bytes(baked.size // baked.tokens)} a token", model=name)
 
 
 def _show(checks: list[Check], *, as_json: bool) -> None:
