@@ -79,6 +79,7 @@ def serve_it(loaded: Loaded, bound: socket.socket | None, recorder: Recorder | N
     server = loaded.config.server
     sock = _socket(bound, server.host, server.port)
     lacking = _check_weights(loaded)
+    _read_ahead(loaded, lacking)
     from relight.serve.compose import create_app
     from relight.serve.run import run
 
@@ -148,6 +149,17 @@ def _check_weights(loaded: Loaded) -> dict[str, str]:
                 raise ConfigError(f"models.{name}.context: {problem}")
             _check_memory(name, model, header, loaded.config.server.memory)
     return lacking
+
+
+def _read_ahead(loaded: Loaded, lacking: Mapping[str, str]) -> None:
+    """Have the weights that the first request most likely wants in the page cache, beside the imports."""
+    from relight.weights.readahead import read_ahead
+    from relight.weights.wanted import keeps_weights, wanted
+
+    name = loaded.config.default_model()
+    if name is None or name in lacking or not keeps_weights(model := loaded.config.models[name]):
+        return
+    read_ahead(wanted(name, model, loaded.folder, loaded.config.weights.dir).path)
 
 
 def _check_memory(name: str, model: Model, header: Header, limit: int | None) -> None:

@@ -36,6 +36,7 @@ from relight.telemetry.metrics import Metrics
 from relight.telemetry.sinks import Sink
 from relight.weights.description import Description, describe, header_of
 from relight.weights.fit import memory_needed
+from relight.weights.readahead import read_ahead
 from relight.weights.wanted import keeps_weights, locate, require
 
 _PREFIX: Final = "relight-"
@@ -230,6 +231,8 @@ class House:
             weights = await self._weights(name, model)
             socket = self._sockets() / f"{self._number(name)}.sock"
             spec = replace(spec_for(name, model, weights, socket), hidden=self._secrets)
+            if weights is not None and weights.is_file():
+                read_ahead(weights)
             if shelf is not None:
                 spec = replace(spec, snapshots=self._slots(name))
                 shelf.begin()
