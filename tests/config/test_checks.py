@@ -4,7 +4,7 @@ import pytest
 
 from relight.config.checks import cross_checks
 from relight.config.origin import DEFAULT
-from relight.config.schema import Auth, Config, Limits, Model, SecretName, Server, Service
+from relight.config.schema import Auth, Config, Limits, Model, Prefixes, SecretName, Server, Service
 
 SMOL = Model(source="file:smol.gguf")
 
@@ -57,3 +57,9 @@ def test_no_model_at_all_points_to_init() -> None:
 def test_default_model_that_is_not_there_suggests_the_nearest() -> None:
     (problem,) = problems(Config(service=Service(default_model="smoll"), models={"smol": SMOL, "big": SMOL}))
     assert problem == 'service.default_model: no model is called "smoll"; did you mean "smol"?'
+
+
+def test_pattern_that_is_none_is_refused_with_its_fault() -> None:
+    (problem,) = problems(Config(models={"smol": SMOL}, prefixes=Prefixes(strip=("a(", "b"))))
+    assert "prefixes.strip" in problem
+    assert "no regular expression: missing ), unterminated subpattern" in problem

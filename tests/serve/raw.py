@@ -50,6 +50,6 @@ async def raw_door(folder: Path, answer: bytes) -> AsyncIterator[Door]:
             return Raw(folder / "raw.sock", answer)
 
         runner = Runner("toy", Limits(), launch, door.clock, old.runner._observer)
-        served = Served("toy", runner, old.capabilities, old.context, "raw")
+        served = Served("toy", runner, old.capabilities, old.context, "raw", old.speech)
         door.app.front.models = {"toy": served}
         yield door

@@ -52,7 +52,7 @@ async def engine(folder: Path, *script: Act) -> AsyncIterator[tuple[Door, StandI
             return Peer(("127.0.0.1", peer.port))
 
         runner = Runner("toy", Limits(), launch, door.clock, old.runner._observer)
-        door.app.front.models = {"toy": Served("toy", runner, old.capabilities, old.context, "peer")}
+        door.app.front.models = {"toy": Served("toy", runner, old.capabilities, old.context, "peer", old.speech)}
         yield door, peer
         assert not door.log.unbalanced()
 

@@ -24,7 +24,7 @@ SYSTEM = "\n".join(f"Rule {number}: when somebody asks about item {number}, answ
 QUESTION = "Which item comes after item 3?"
 TOOL = {"name": "look", "description": "Look something up.", "parameters": {"type": "object", "properties": {}}}
 # The same prefix in each dialect, and the question after it.
-CHAT = {
+CHAT: dict[str, Any] = {
     "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}],
     "temperature": 0,
     "max_tokens": 12,
@@ -238,3 +238,30 @@ def test_two_instances_share_a_folder_and_a_read_only_one_is_fine(tmp_path: Path
     with serve(fresh, "--port", "0") as served:
         post(served, "/v1/chat/completions", CHAT)
         assert record(served, 1)["restored_tokens"] > 200
+
+
+def test_what_breaks_a_prefix_is_named_counted_and_can_be_taken_out(tmp_path: Path) -> None:
+    def on(day: int) -> dict[str, Any]:
+        system = f"x-some-billing-header: cch=ab{day};\nYou help.\n{SYSTEM}\n{SYSTEM}\n{SYSTEM}"
+        return {"messages": [{"role": "system", "content": system}, {"role": "user", "content": "Hi"}], "max_tokens": 2}
+
+    file = config(tmp_path, "learn = false\n")
+    with serve(file, "--port", "0") as served:
+        for day in (21, 22, 22):
+            post(served, "/v1/chat/completions", on(day))
+        told: list[Any] = [record(served, count).get("prefix_break") for count in (1, 2, 3)]
+        assert (told[0], told[2]) == (None, None)
+        assert (told[1]["what"], told[1]["where"]) == ("an attribution header", "messages.0, line 1")
+        assert told[1]["tokens"] > 400
+        assert told[1]["seconds"] > 0
+        assert any("kept a prompt from beginning as before" in line for line in served.lines)
+        assert not any("cch=ab" in line for line in served.lines)
+        (tmp_path / "log").write_text("\n".join([*served.lines, "no record"]))
+    (cause,) = relight(tmp_path, "prefixes", "why", "log", "--json")
+    assert (cause["what"], cause["times"], cause["tokens"]) == ("an attribution header", 1, told[1]["tokens"])
+    file.write_text(file.read_text() + 'strip = ["x-[a-z-]*billing-header:[^\\\\n]*\\\\n"]\n')
+    with serve(file, "--port", "0") as served:
+        for day in (21, 22):
+            post(served, "/v1/chat/completions", on(day))
+        assert "prefix_break" not in record(served, 2)
+        assert record(served, 2)["tokens"]["cached"] > 400

@@ -85,7 +85,7 @@ def _bake(name: str, requests: list[Recorded], loaded: Loaded, *, again: bool) -
     from relight.cli.recorded import as_asked
 
     model = loaded.config.models[name]
-    jobs = [Job(request.name, *as_asked(request, name, model)) for request in requests]
+    jobs = [Job(request.name, *as_asked(request, name, loaded.config)) for request in requests]
     weights = require(name, model, loaded.folder, loaded.config.weights.dir)
     with TokenBar() as bar:
         oven = Oven(name, model, weights, open_store(loaded, bar.say), ground_of(name, loaded))

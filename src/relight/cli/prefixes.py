@@ -1,11 +1,11 @@
-"""`relight prefixes`: which snapshots there are, throwing them away, and recording what to make them of."""
+"""`relight prefixes`: which snapshots there are, throwing them away, recording what to make them of, and what breaks them."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 import msgspec
@@ -14,6 +14,7 @@ from relight.cli.files import write_text
 from relight.cli.output import config_option, json_option, print_json, print_table
 from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
+from relight.decoding import NOT_JSON
 from relight.engines.kinds import engine_for
 from relight.errors import RelightError, UsageError
 from relight.prefixes.boundary import shared_part
@@ -43,7 +44,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.group()
 def prefixes() -> None:
-    """List, remove and record prefixes: what models need not read again after a wake."""
+    """List, remove, record and explain prefixes: what models need not read again after a wake."""
 
 
 @prefixes.command("list")
@@ -93,6 +94,69 @@ def record(bound: socket.socket | None, folder: Path, port: int | None, config_f
 
     loaded = load(config_file, flags={"server.port": port})
     serve_it(loaded, bound, _Recorder(folder))
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """What kept prompts from beginning as before, as `--json` prints it: how often, and what reading them again cost."""
+
+    model: str
+    what: str
+    where: str
+    times: int
+    tokens: int
+    seconds: float
+
+
+@prefixes.command()
+@click.argument("log", metavar="[LOG]", type=click.File("rb"), default="-")
+@json_option
+def why(log: BinaryIO, *, as_json: bool) -> None:
+    """Say what kept prompts from beginning as before, from the records in LOG (or standard input), the dearest first.
+
+    A date in a system prompt, say, has all behind it read again every day. prefixes.strip takes such things out.
+    """
+    causes = sorted(_causes(log), key=lambda cause: cause.seconds, reverse=True)
+    if as_json:
+        print_json(causes)
+        return
+    rows = [(one.model, one.what, one.where, one.times, one.tokens, f"{one.seconds:.1f} s") for one in causes]
+    print_table(("model", "what changed", "where", "times", "tokens read again", "which took"), rows)
+    if not causes:
+        click.echo("every prompt began as the one before, as far as these records tell", err=True)
+
+
+def _causes(log: BinaryIO) -> list[Cause]:
+    found: dict[tuple[str, str, str], Cause] = {}
+    for line in log:
+        try:
+            told = msgspec.json.decode(line, type=_Line).interaction
+        except (*NOT_JSON, msgspec.ValidationError):
+            continue  # what is no record of ours
+        if told is None or told.prefix_break is None:
+            continue
+        broken = told.prefix_break
+        key = (told.model, broken.what, broken.where)
+        before = found.get(key, Cause(model=told.model, what=broken.what, where=broken.where, times=0, tokens=0, seconds=0.0))
+        found[key] = msgspec.structs.replace(
+            before, times=before.times + 1, tokens=before.tokens + broken.tokens, seconds=before.seconds + broken.seconds
+        )
+    return list(found.values())
+
+
+class _Broken(msgspec.Struct, frozen=True):
+    what: str
+    where: str
+    tokens: int
+    seconds: float
+
+
+class _Told(msgspec.Struct, frozen=True):
+    model: str = ""
+    prefix_break: _Broken | None = None
+
+
+class _Line(msgspec.Struct, frozen=True):
+    interaction: _Told | None = None
 
 
 class _Recorder:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from relight.config.schema import Model
+from relight.config.schema import Config
 from relight.decoding import NOT_JSON
 from relight.engines.kinds import engine_for
 from relight.errors import RelightError, UsageError
@@ -47,8 +47,9 @@ def read(file: Path) -> Recorded:
     return Recorded(file.stem, model if isinstance(model, str) else None, body)
 
 
-def as_asked(recorded: Recorded, name: str, model: Model) -> tuple[dict[str, Any], Chain]:
-    """The chat that the engine of `model` is asked for this request, and its keys; raises `UsageError`."""
+def as_asked(recorded: Recorded, name: str, config: Config) -> tuple[dict[str, Any], Chain]:
+    """The chat that the engine of the model `name` is asked for this request, and its keys; raises `UsageError`."""
+    model = config.models[name]
     body = dict(recorded.body)
     path = _dialect(body)
     if not body.get("messages") and path != "/v1/responses":
@@ -59,7 +60,7 @@ def as_asked(recorded: Recorded, name: str, model: Model) -> tuple[dict[str, Any
     text = msgspec.json.encode(body)
     question = Question(path, text, fields(text), About(model=name, id="bake", created=0), _DIALECTS[path])
     try:
-        asked = prepare(question, engine_speech(name, can, model.context, model.max_tokens)).body
+        asked = prepare(question, engine_speech(name, can, model, config.prefixes.strip)).body
     except RelightError as error:
         raise UsageError(f"{recorded.name}: {error.message}", hint=error.hint) from None
     found = chain(asked)

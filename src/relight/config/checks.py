@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from relight.config.address import is_loopback, split
@@ -22,6 +23,7 @@ def cross_checks(config: Config, origin: Callable[[Path], Origin]) -> Iterator[P
     yield from _default_model(config, origin)
     yield from _host(config, origin)
     yield from _store(config, origin)
+    yield from _strip(config, origin)
 
 
 def _default_model(config: Config, origin: Callable[[Path], Origin]) -> Iterator[Problem]:
@@ -57,6 +59,15 @@ def _store(config: Config, origin: Callable[[Path], Origin]) -> Iterator[Problem
         # The text is not shown: an address of this kind often holds a password.
         text = 'should be "memory", or the address of a Redis like "redis://127.0.0.1:6379/0" (rediss:// with TLS)'
         yield Problem(origin(path), path, text)
+
+
+def _strip(config: Config, origin: Callable[[Path], Origin]) -> Iterator[Problem]:
+    path = ("prefixes", "strip")
+    for pattern in config.prefixes.strip:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield Problem(origin(path), path, f"{shown(pattern)} is no regular expression: {error}")
 
 
 __all__ = ["cross_checks", "is_loopback"]

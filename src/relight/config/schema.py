@@ -327,6 +327,14 @@ class Prefixes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=[("prefixes/*.json",)],
         ),
     ] = ()
+    strip: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Regular expressions whose matches are taken out of system prompts, because they differ from request to "
+            "request and keep the rest from being known (`relight prefixes why` names them).",
+            examples=[("x-[a-z-]*billing-header:[^\\n]*\\n?",)],
+        ),
+    ] = ()
     learn: Annotated[
         bool,
         Meta(description="Save what requests were seen to share, in idle moments. What users say is never saved."),

@@ -6,7 +6,9 @@ What users say is not part of it: a slot that is saved has been told to hold the
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -24,13 +26,16 @@ from relight.values import format_bytes
 
 _QUIET_S: Final = 1.0
 """An engine that has had nothing to do for this long is asked to read for us."""
-_LOOK_S: Final = 0.05
+_LOOK_S: Final = 0.05  # how soon it is seen that somebody wants the engine
 # Worth a file: what two requests shared and took half a second to read, or one that took so long that it is surely an agent's.
 _PAYS_AT_ONCE_S: Final = 5.0
 _PAYS_TWICE_S: Final = 0.5
 _MOST_CANDIDATES: Final = 16
+_MOST_FAILED: Final = 64
 _FEW_TOKENS: Final = 64  # too few to measure a rate with
 _MEMORY: Final = 0.3
+
+T = TypeVar("T")
 
 
 class Candidate(Struct):
@@ -53,15 +58,19 @@ class Learner:
         self._candidates: dict[str, Candidate] = {}
         self._seconds_a_token = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._failed: deque[str] = deque(maxlen=_MOST_FAILED)  # keys; they would fail again
+        self._busy_at = 0.0
         self._is_refused = False
+        self._is_stopping = False
 
     def saw(self, chain: Chain, body: bytes, *, prompt: int | None, cached: int | None, prefill_s: float) -> None:
         """A request was answered: its keys, its body as the engine was asked, its tokens, and how long reading them took."""
+        self._busy_at = self._means.clock.now()
         fresh = (prompt or 0) - (cached or 0)
         if fresh >= _FEW_TOKENS:
             rate = prefill_s / fresh
             self._seconds_a_token += (rate - self._seconds_a_token) * (_MEMORY if self._seconds_a_token else 1.0)
-        if chain.prefix is None or self._is_refused or self._shelf.knows(chain):
+        if chain.prefix is None or chain.prefix in self._failed or self._is_refused or self._shelf.knows(chain):
             return
         candidate = self._candidates.pop(chain.prefix, None)
         if candidate is None:
@@ -73,40 +82,46 @@ class Learner:
         candidate.seen += 1
         candidate.tokens = candidate.share * (prompt or 0)
         self._candidates[chain.prefix] = candidate
-        if self._worth() and (self._task is None or self._task.done()):
+        if not self._is_stopping and self._worth() and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._learn_when_quiet(), name="learn prefixes")
 
     async def finish(self, within_s: float) -> None:
         """The server stops: save what is worth it, the most valuable first, as long as there is time."""
+        self._is_stopping = True
         await self._end(self._task)
         if self._is_quiet() and self._worth():
-            last = asyncio.create_task(self._learn_all(), name="learn prefixes")
-            await asyncio.wait({last}, timeout=within_s)
-            await self._end(last)
+            await self._unless(self._means.clock.sleep(within_s), asyncio.create_task(self._learn_all(), name="learn prefixes"))
 
     # --- inside
 
     async def _learn_when_quiet(self) -> None:
         while self._worth():
-            await self._means.clock.sleep(_QUIET_S)
-            if self._runner.status().state is not State.AWAKE:
+            busy_at = self._busy_at
+            await self._means.clock.sleep(busy_at + _QUIET_S - self._means.clock.now())
+            status = self._runner.status()
+            if status.state is not State.AWAKE:
                 return
-            if self._is_quiet():
+            if not self._is_quiet():
+                self._busy_at = self._means.clock.now()
+            elif self._busy_at == busy_at:
                 await self._learn_all()
+                self._busy_at = self._means.clock.now()
 
     async def _learn_all(self) -> None:
-        for candidate in self._worth():
-            if not self._is_quiet() or not await self._learn(candidate):
+        while self._is_quiet() and (worth := self._worth()):
+            if not await self._learn(worth[0]):
                 return
 
     def _worth(self) -> list[Candidate]:
         """What pays, the most valuable first."""
-        if self._is_refused:
+        if self._is_refused or not self._shelf.ground:
             return []
         paying = [candidate for candidate in self._candidates.values() if self._pays(candidate)]
         return sorted(paying, key=lambda candidate: candidate.seen * candidate.tokens, reverse=True)
 
     def _pays(self, candidate: Candidate) -> bool:
+        if self._shelf.knows(candidate.chain):
+            return False  # somebody else has made it meanwhile
         seconds = candidate.tokens * self._seconds_a_token
         return seconds >= (_PAYS_AT_ONCE_S if candidate.seen < 2 else _PAYS_TWICE_S)
 
@@ -116,33 +131,46 @@ class Learner:
 
     async def _learn(self, candidate: Candidate) -> bool:
         """Save one; false when somebody came and wanted the engine."""
-        chain = candidate.chain
-        claim = Claim(size=1 << 30, prefers=self._shelf.slot_of(chain))
+        chain, key = candidate.chain, candidate.chain.prefix or ""
         try:
-            with self._runner.ask(claim) as ticket:
-                turn = await ticket.turn()
-                slot = turn.slot or 0
-                making = asyncio.create_task(make(self._means.slots(turn.address), candidate.chat, slot))
-                try:
-                    made = await self._unless_wanted(making)
-                finally:
-                    await self._end(making)
-                if made is None:
-                    return False
-                self._shelf.holds(slot, chain)
+            made = await self._make(candidate)
+            if made is None:
+                return False
+            # Whatever becomes of it: it is not made again while a thread still works on its file.
+            self._candidates.pop(key, None)
             await self._keep(made, chain)
         except RelightError as error:
+            self._candidates.pop(key, None)
+            self._failed.append(key)
             self._means.note("WARNING", f"prefixes: not saved: {error}")
-        self._candidates.pop(chain.prefix or "", None)
         return True
 
-    async def _unless_wanted(self, making: asyncio.Task[Made]) -> Made | None:
-        """What is made; given up when a request waits for the engine meanwhile."""
-        while not making.done():
-            await asyncio.wait({making}, timeout=_LOOK_S)
-            if not making.done() and self._runner.status().waiting:
-                return None
-        return making.result()
+    async def _make(self, candidate: Candidate) -> Made | None:
+        """A slot's file; `None` when somebody came and wanted the engine."""
+        with self._runner.ask(Claim(size=1 << 30, prefers=self._shelf.slot_of(candidate.chain))) as ticket:
+            turn = await ticket.turn()
+            slot = turn.slot or 0
+            self._shelf.forget(slot)
+            making = asyncio.create_task(make(self._means.slots(turn.address), candidate.chat, slot), name="make a snapshot")
+            made = await self._unless(self._wanted(), making)
+            if made is not None:
+                self._shelf.holds(slot, candidate.chain)
+            return made
+
+    async def _wanted(self) -> None:
+        """Return when somebody else wants the engine, or it shall sleep."""
+        while (status := self._runner.status()).state is State.AWAKE and status.running <= 1 and not status.waiting:
+            await self._means.clock.sleep(_LOOK_S)
+
+    async def _unless(self, ending: Coroutine[Any, Any, None], task: asyncio.Task[T]) -> T | None:
+        """What `task` returns or raises; `None`, and it is ended, when `ending` comes first."""
+        end = asyncio.create_task(ending, name="until somebody wants the engine")
+        try:
+            await asyncio.wait({task, end}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            await self._end(end)
+            await self._end(task)
 
     async def _keep(self, made: Made, chain: Chain) -> None:
         seconds = made.seconds if not made.cached else made.tokens * self._seconds_a_token
@@ -156,8 +184,9 @@ class Learner:
         )
         try:
             entry = await asyncio.to_thread(self._means.store.add, self._means.folder() / made.name, about)
-        except SnapshotError:
-            self._is_refused = True  # a folder that takes nothing now will take nothing later
+        except SnapshotError as error:
+            # A folder that takes nothing now will take nothing later; one that has no room for this may have for another.
+            self._is_refused = isinstance(error.__cause__, OSError)
             raise
         self._shelf.add(entry)
         size = format_bytes(entry.manifest.payload_bytes)

@@ -7,19 +7,20 @@ and the request is read from its beginning as if there were no snapshot.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
 from relight.clock import Clock
 from relight.engines.base import Address
-from relight.errors import EngineFailed, RelightError, SnapshotError
+from relight.errors import EngineCrashed, EngineFailed, RelightError, SnapshotError
 from relight.prefixes.key import Chain
 from relight.prefixes.make import SlotEngine
-from relight.prefixes.snapshot import Manifest
+from relight.prefixes.snapshot import Manifest, reason
 from relight.prefixes.store import Entry, Store
 
 # Until it has been measured: a file in the page cache is read faster, one on a network disk more slowly.
@@ -50,6 +51,15 @@ class Restored(Struct, frozen=True):
     seconds: float
 
 
+@dataclass(slots=True)
+class _Opened:
+    """A file in the engine's folder, for all who want it at the same time: it goes with the last of them."""
+
+    checking: asyncio.Task[Path]
+    wake: int
+    users: int = 0
+
+
 class Shelf:
     """The snapshots of one model, and what its slots hold."""
 
@@ -59,7 +69,10 @@ class Shelf:
         self._entries: dict[str, Entry] = {}
         self._held: dict[int, tuple[str, ...]] = {}
         self._seen: set[str] = set()
-        self._opened: dict[str, asyncio.Task[Path]] = {}
+        # What an engine refused or ended over: the next one would do the same.
+        self._barred: set[str] = set()
+        self._opened: dict[str, _Opened] = {}
+        self._wake = 0
         self._looking: asyncio.Task[None] | None = None
         self._rate = _BYTES_A_SECOND
 
@@ -72,6 +85,10 @@ class Shelf:
         """A new engine starts: its slots are empty. Looks for snapshots while it loads."""
         self._held.clear()
         self._seen.clear()
+        # Those opened for a wake before the last one: whoever expected them has left.
+        for key in [key for key, opened in self._opened.items() if not opened.users and opened.wake < self._wake]:
+            self._close(key)
+        self._wake += 1
         self.look()
 
     def look(self) -> None:
@@ -81,18 +98,20 @@ class Shelf:
 
     def expect(self, chain: Chain) -> None:
         """A request waits for the engine: check its snapshot while the engine loads, and have it in the page cache."""
-        if chain.prefix is None or self._held:
+        if chain.prefix is None:
             return
         if self._looking is None:
             self.look()
-        asyncio.create_task(self._fetch(chain), name="fetch a snapshot").add_done_callback(_done)
+        asyncio.create_task(self._fetch(chain), name="fetch a snapshot").add_done_callback(_heard)
 
     def knows(self, chain: Chain) -> bool:
-        """Whether there is a snapshot of what this request shares with others."""
-        return chain.prefix in self._entries
+        """Whether there is a snapshot of what this request shares with others, or one was made and is of no use."""
+        return chain.prefix in self._entries or chain.prefix in self._barred
 
     def slot_of(self, chain: Chain) -> int | None:
         """The slot that holds most of this request, if one holds what it shares."""
+        if chain.prefix is None:
+            return None
         depths = {slot: chain.common(links) for slot, links in self._held.items()}
         best = max(depths, key=depths.__getitem__, default=None)
         return best if best is not None and depths[best] > chain.shared else None
@@ -106,27 +125,17 @@ class Shelf:
             return None
         began = self._means.clock.now()
         key = entry.manifest.prefix
-        path: Path | None = None
         try:
-            path = await self._open(entry)
-            if not path.exists():
-                raise SnapshotError("it is gone")
-            tokens = await self._means.slots(address).restore(slot, path.name)
+            async with self._checked(entry) as file:
+                tokens = await self._give(entry, slot, file.name, address)
         except (SnapshotError, EngineFailed) as error:
-            self._means.note("WARNING", f"snapshot {entry.manifest.label}: not used: {error.message}")
-            self._entries.pop(key, None)
+            if self._entries.pop(key, None) is not None:  # of several who tried at once, the first tells
+                self._means.note("WARNING", f"snapshot {entry.manifest.label}: not used: {error.message}")
             return None
-        except RelightError:
-            # The engine ended over it, so this very file is not tried again.
-            self._entries.pop(key, None)
-            raise
-        finally:
-            self._opened.pop(key, None)
-            if path is not None:
-                path.unlink(missing_ok=True)
         spent = self._means.clock.now() - began
         self._measure(entry.manifest, spent)
-        self._means.store.used(entry)
+        # Beside the request: the folder may be a mounted bucket.
+        asyncio.get_running_loop().run_in_executor(None, self._means.store.used, entry)
         self._held[slot] = chain.links[: chain.links.index(key) + 1]
         return Restored(tokens, spent)
 
@@ -134,11 +143,11 @@ class Shelf:
         """A request was answered in `slot`, and the engine took `cached` tokens of its prompt from memory."""
         if chain.prefix is None:
             return
-        entry = self._entries.get(chain.prefix)
-        if entry is not None and chain.prefix in self._seen and (cached or 0) < entry.manifest.tokens // 2:
-            self._seen.discard(chain.prefix)  # the engine had forgotten it: next time the snapshot is taken
+        entry = self._longest(chain)
+        if entry is not None and cached is not None and self._has_forgotten(entry.manifest, cached):
+            self._seen.discard(entry.manifest.prefix)  # next time the snapshot is taken
         else:
-            self._seen.add(chain.prefix)
+            self._seen.update(chain.links[: chain.shared + 1])
         self._held[slot] = chain.links
 
     def holds(self, slot: int, chain: Chain) -> None:
@@ -149,23 +158,33 @@ class Shelf:
         """A snapshot was made."""
         self._entries[entry.manifest.prefix] = entry
 
-    def settle(self) -> None:
-        """The engine is gone."""
-        self._held.clear()
-        self._seen.clear()
+    def forget(self, slot: int) -> None:
+        """`slot` is being given something else: nobody knows what it holds until somebody says so."""
+        self._held.pop(slot, None)
 
     # --- inside
 
+    def _longest(self, chain: Chain) -> Entry | None:
+        """The longest snapshot that fits."""
+        keys = (key for key in reversed(chain.links) if key in self._entries and key not in self._barred)
+        key = next(keys, None)
+        return None if key is None else self._entries[key]
+
     def _choose(self, chain: Chain, slot: int) -> Entry | None:
-        """The longest snapshot that fits, unless the engine knows as much by itself."""
-        place = next((at for at in reversed(range(len(chain.links))) if chain.links[at] in self._entries), None)
-        if place is None:
+        """The longest snapshot that fits, unless the engine knows as much by itself, or reads the prompt as fast."""
+        entry = self._longest(chain)
+        if entry is None or not self._pays(entry.manifest):
             return None
-        entry = self._entries[chain.links[place]]
-        if chain.common(self._held.get(slot, ())) > place or entry.manifest.prefix in self._seen:
-            return None  # in the slot, or in the engine's own memory of prompts
-        gain = entry.manifest.prefill_s - entry.manifest.payload_bytes / self._rate
-        return entry if gain > _LEAST_GAIN_S else None
+        key = entry.manifest.prefix
+        is_held = key in self._held.get(slot, ())
+        return None if is_held or key in self._seen else entry  # `_seen`: in the engine's own memory of prompts
+
+    def _pays(self, manifest: Manifest) -> bool:
+        return manifest.prefill_s - manifest.payload_bytes / self._rate > _LEAST_GAIN_S
+
+    def _has_forgotten(self, manifest: Manifest, cached: int) -> bool:
+        """Whether the engine was asked for it before, and read it anew."""
+        return manifest.prefix in self._seen and cached < manifest.tokens // 2
 
     def _measure(self, manifest: Manifest, spent_s: float) -> None:
         if spent_s > 0:
@@ -176,28 +195,79 @@ class Shelf:
             await asyncio.wait({self._looking})
 
     async def _look(self) -> None:
+        before = set(self._entries)
         try:
             self._ground = self._ground or await asyncio.to_thread(self._means.ground)
             found = await asyncio.to_thread(self._means.store.entries, self._ground)
         except (OSError, RelightError) as error:
             self._means.note("WARNING", f"prefixes: cannot be looked for: {error}")
             return
-        self._entries = found
+        added = {key: entry for key, entry in self._entries.items() if key not in before}
+        self._entries = found | added
 
     async def _fetch(self, chain: Chain) -> None:
         await self._settled()
-        if (entry := self._choose(chain, 0)) is not None:
-            await self._open(entry)
+        # By what the snapshot is worth alone: what slots and engine knew is gone with the engine before.
+        if (entry := self._longest(chain)) is not None and self._pays(entry.manifest):
+            self._open(entry)
 
-    async def _open(self, entry: Entry) -> Path:
-        key = entry.manifest.prefix
-        if key not in self._opened:
-            opening = asyncio.to_thread(self._means.store.open_for_engine, entry, self._means.folder())
-            self._opened[key] = asyncio.create_task(opening, name="check a snapshot")
-        return await asyncio.shield(self._opened[key])
+    async def _give(self, entry: Entry, slot: int, name: str, address: Address) -> int:
+        """Have the engine read the file called `name` into `slot`; how many tokens that is."""
+        self.forget(slot)
+        try:
+            return await self._means.slots(address).restore(slot, name)
+        except RelightError as error:
+            is_news = entry.manifest.prefix not in self._barred
+            self._barred.add(entry.manifest.prefix)
+            if is_news and isinstance(error, EngineCrashed):
+                self._means.note("WARNING", f"snapshot {entry.manifest.label}: not used again: {error.message}")
+            raise
+
+    @asynccontextmanager
+    async def _checked(self, entry: Entry) -> AsyncIterator[Path]:
+        """A file that the engine may read, as long as the block lasts."""
+        opened = self._open(entry)
+        opened.users += 1
+        try:
+            file = await asyncio.shield(opened.checking)
+            if not await asyncio.to_thread(file.exists):  # it may have been checked a while ago
+                raise SnapshotError("it is gone")
+            yield file
+        finally:
+            opened.users -= 1
+            if not opened.users:
+                self._close(entry.manifest.prefix)
+
+    def _open(self, entry: Entry) -> _Opened:
+        opened = self._opened.get(entry.manifest.prefix)
+        if opened is None:
+            checking = asyncio.create_task(self._check(entry), name="check a snapshot")
+            checking.add_done_callback(_heard)
+            opened = self._opened[entry.manifest.prefix] = _Opened(checking, self._wake)
+        return opened
+
+    def _close(self, key: str) -> None:
+        checking = self._opened.pop(key).checking
+        if checking.done():
+            _remove(checking)
+        else:
+            checking.add_done_callback(_remove)  # a thread is not stopped: what it makes goes when it is made
+
+    async def _check(self, entry: Entry) -> Path:
+        try:
+            folder = self._means.folder()
+        except OSError as error:
+            raise SnapshotError(f"the engine's folder cannot be made: {reason(error)}") from error
+        return await asyncio.to_thread(self._means.store.open_for_engine, entry, folder)
 
 
-def _done(task: asyncio.Task[None]) -> None:
+def _remove(checking: asyncio.Task[Path]) -> None:
+    if not checking.cancelled() and checking.exception() is None:
+        with suppress(OSError):
+            checking.result().unlink()
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
     """Whoever restores hears what was wrong; nobody else has to."""
     if not task.cancelled():
         task.exception()

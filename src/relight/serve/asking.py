@@ -14,6 +14,7 @@ from relight.lifecycle.runner import Ticket, Turn
 from relight.lifecycle.turns import Claim
 from relight.prefixes.key import Chain
 from relight.prefixes.key import chain as chain_of
+from relight.prefixes.stability import Break
 from relight.serve.front import Front, Provided, Served
 from relight.serve.http import JSON
 from relight.serve.prepare import CHAT, Prepared
@@ -74,8 +75,7 @@ class Asking(msgspec.Struct, frozen=True):
             return
         self.front.used(served.name)
         chain = chain_of(prepared.body) if served.shelf is not None and prepared.path == CHAT else Chain()
-        if self.front.recorder is not None and chain.prefix is not None:
-            self.front.recorder.saw(served.name, chain, prepared.body)
+        self._look_at(served, chain, prepared, claim)
         wanted = None if prepared.path in _NO_SLOT else self._claim(served, chain, claim)
         for more_tries in reversed(range(_TRIES)):
             with served.runner.ask(wanted) as ticket:
@@ -159,6 +159,15 @@ class Asking(msgspec.Struct, frozen=True):
         slot = served.shelf.slot_of(chain) if served.shelf is not None and served.pins_slots else None
         return claim if slot is None else structs.replace(claim, prefers=slot)
 
+    def _look_at(self, served: Served, chain: Chain, prepared: Prepared, claim: Claim) -> None:
+        """What the request begins with: kept if somebody records, and compared with what its client sent before."""
+        if chain.prefix is None:
+            return
+        if self.front.recorder is not None:
+            self.front.recorder.saw(served.name, chain, prepared.body)
+        client = (served.name, claim.who, self.it.http.user_agent)
+        self.it.broken = self.front.watcher.compare(client, chain.prefix, prepared.body)
+
     async def _restore(self, served: Served, turn: Turn, chain: Chain) -> None:
         """Have the slot know what the request begins with, if there is a snapshot of it."""
         if served.shelf is None or turn.slot is None or chain.prefix is None:
@@ -177,8 +186,8 @@ class Asking(msgspec.Struct, frozen=True):
             return
         it = self.it
         served.shelf.answered(chain, turn.slot, it.cached_tokens)
+        read_s = it.finished().get(Phase.PREFILL, 0.0)
         if served.learner is not None:
-            read_s = it.finished().get(Phase.PREFILL, 0.0)
             served.learner.saw(chain, prepared.body, prompt=it.prompt_tokens, cached=it.cached_tokens, prefill_s=read_s)
 
     async def _relay(self, served: Served, turn: Turn, prepared: Prepared) -> None:
@@ -246,6 +255,8 @@ class Asking(msgspec.Struct, frozen=True):
         it.prompt_tokens, it.cached_tokens, it.completion_tokens = usage.prompt, usage.cached, usage.completion
         it.finish = usage.finish
         it.split_decode(usage.decode_s)
+        if it.broken is not None:
+            self._tell(it.broken)
         provided = self.front.providers.get(it.answered_by)
         if provided is not None:
             it.cost_usd = provided.cost(it)
@@ -253,6 +264,19 @@ class Asking(msgspec.Struct, frozen=True):
             it.fail(quiet(EngineFailed(f"engine: {usage.error}"), _IN_STREAM) if provided is None else _failed_in_stream())
         if self.front.keeps_content:
             self.front.keep_content(it, reply=tap.text)
+
+    def _tell(self, broken: Break) -> None:
+        """Say what kept the prompt from beginning as before, and what that cost."""
+        it = self.it
+        fresh = (it.prompt_tokens or 0) - (it.cached_tokens or 0)
+        lost = min(round(broken.lost * (it.prompt_tokens or 0)), fresh)
+        seconds = round(it.finished().get(Phase.PREFILL, 0.0) * lost / fresh, 3) if fresh > 0 else 0.0
+        it.prefix_break = {"what": broken.what, "where": broken.where, "tokens": lost, "seconds": seconds}
+        self.front.sink.note(
+            "WARNING",
+            f"{it.answered_by}: {broken.what} at {broken.where} kept a prompt from beginning as before: {lost} tokens, "
+            f"{seconds:.1f} s (relight prefixes why)",
+        )
 
 
 def _failed_in_stream() -> ProviderUnavailable:

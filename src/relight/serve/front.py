@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from relight.access.limits import Limiter
 from relight.clock import Clock
-from relight.config.schema import Config, Content, Price
+from relight.config.schema import Config, Content, Model, Price
 from relight.engines.base import Capabilities
 from relight.engines.kept import Connections
 from relight.errors import InvalidRequest, ModelNotFound, RelightError
@@ -16,6 +17,7 @@ from relight.lifecycle.learner import Learner
 from relight.lifecycle.runner import Runner
 from relight.lifecycle.shelf import Shelf
 from relight.prefixes.key import Chain
+from relight.prefixes.stability import Watcher
 from relight.serve.admission import Gate
 from relight.serve.elsewhere import Elsewhere
 from relight.serve.http import Request
@@ -48,7 +50,8 @@ class Served:
     context: int
     kind: str
     """The engine's name."""
-    max_tokens: int = 4096
+    speech: Speech
+    """What its engine speaks, and what has to be done for it."""
     parallel: int = 1
     bridge: str | None = None
     shelf: Shelf | None = None
@@ -59,12 +62,6 @@ class Served:
     def pins_slots(self) -> bool:
         """Whether requests name the slot that they are answered in."""
         return self.capabilities.slots and self.parallel > 1
-
-    speech: Speech = field(init=False)
-    """What its engine speaks, and what has to be done for it."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "speech", engine_speech(self.name, self.capabilities, self.context, self.max_tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +93,16 @@ class Recorder(Protocol):
         ...
 
 
-def engine_speech(name: str, can: Capabilities, context: int, max_tokens: int) -> Speech:
-    """How an engine of ours is spoken to that serves the model `name`; `context` and `max_tokens` in tokens."""
+def engine_speech(name: str, can: Capabilities, model: Model, strip: Iterable[str] = ()) -> Speech:
+    """How an engine of ours is spoken to that serves `model` under its name; matches of `strip` go out of system messages."""
     needs = Needs(
-        context=context,
-        max_tokens=max_tokens,
+        context=model.context,
+        max_tokens=model.max_tokens,
         model=None if can.grammar else name,
         include_usage=not can.grammar,
         progress=can.progress,
         images=can.images,
+        strip=tuple(re.compile(pattern) for pattern in strip),
     )
     return Speech(can.paths, needs, has_grammar=can.grammar)
 
@@ -133,6 +131,7 @@ class Front:
     providers: Mapping[str, Provided] = field(default_factory=dict)
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
     connections: Connections = field(default_factory=Connections)
+    watcher: Watcher = field(default_factory=Watcher)
     recorder: Recorder | None = None
     """Told of what requests to engines of ours share."""
     metrics: Metrics = field(default_factory=Metrics)

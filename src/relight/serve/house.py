@@ -30,7 +30,7 @@ from relight.lifecycle.learner import Learner
 from relight.lifecycle.machine import Limits, State
 from relight.lifecycle.runner import Launch, Runner, Started
 from relight.lifecycle.shelf import Means, Shelf
-from relight.serve.front import Served
+from relight.serve.front import Served, engine_speech
 from relight.serve.snapshots import ground_of, open_store
 from relight.telemetry.metrics import Metrics
 from relight.telemetry.sinks import Sink
@@ -135,7 +135,7 @@ class House:
             engine.capabilities,
             model.context,
             engine.name,
-            max_tokens=model.max_tokens,
+            engine_speech(name, engine.capabilities, model, self._loaded.config.prefixes.strip),
             parallel=model.parallel,
             bridge=model.bridge,
             shelf=shelf,

@@ -83,7 +83,7 @@ class Ops:
                 "state": status.state,
                 "engine": served.kind,
                 "context": context,
-                "max_tokens": served.max_tokens,
+                "max_tokens": served.speech.needs.max_tokens,
                 "wake_eta_s": round(status.eta_s, 3),
                 "snapshots": served.capabilities.snapshots,
             }

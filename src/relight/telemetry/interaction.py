@@ -100,6 +100,10 @@ class Interaction(Struct, eq=False):
     bytes_out: int = 0
     pieces: int = 0
     """Pieces of a stream that have passed, about one a token."""
+    broken: Any = None
+    """Where the prompt's beginning parts from the client's last one, before it is known what that costs."""
+    prefix_break: dict[str, Any] | None = None
+    """What kept the prompt's beginning from being the same as before, and what reading it again cost."""
     content: dict[str, Any] | None = None
     is_closed: bool = False
     _phases: dict[Phase, float] = {}
@@ -203,6 +207,7 @@ class Fields(Struct, frozen=True, kw_only=True, omit_defaults=True):
     timings: Timings
     tokens: Tokens
     restored_tokens: int | None = None
+    prefix_break: dict[str, Any] | None = None
     cost_usd: float | None = None
     content: dict[str, Any] | None = None
 
@@ -240,6 +245,7 @@ class Record(Struct, frozen=True):
             timings=Timings(*[round(1000 * seconds, 3) for seconds in spent_s]),
             tokens=Tokens(it.prompt_tokens, it.cached_tokens, it.completion_tokens),
             restored_tokens=it.restored_tokens,
+            prefix_break=it.prefix_break,
             cost_usd=it.cost_usd,
             content=it.content,
         )

@@ -48,6 +48,8 @@ class Needs:
     """Ask llama.cpp to tell in a stream how far it has read the prompt."""
     images: bool = False
     """The model reads images."""
+    strip: tuple[re.Pattern[str], ...] = ()
+    """What is taken out of system messages, because it differs from request to request."""
 
 
 class Mended(msgspec.Struct, frozen=True):
@@ -224,6 +226,26 @@ def mend_messages(request: Fields, needs: Needs) -> bool:
     return changed and _put(request, "messages", messages)
 
 
+def strip_system(request: Fields, needs: Needs) -> bool:
+    """Take out of the messages before the first user's what the configuration calls unstable."""
+    if not needs.strip or not isinstance(messages := says(request, "messages"), list):
+        return False
+    changed = False
+    for message in messages:
+        if not isinstance(message, dict) or message.get("role") not in ("system", "developer"):
+            break
+        if isinstance(content := message.get("content"), str):
+            message["content"] = _without(content, needs.strip)
+            changed |= message["content"] != content
+    return changed and _put(request, "messages", messages)
+
+
+def _without(text: str, patterns: tuple[re.Pattern[str], ...]) -> str:
+    for pattern in patterns:
+        text = pattern.sub("", text)
+    return text
+
+
 def empty_content(message: Json) -> bool:
     """A message with neither content nor calls says nothing, and says so: `null` is content to the engine, no key is not."""
     if "content" in message or message.get("tool_calls"):
@@ -324,6 +346,7 @@ _STEPS: Final[tuple[Callable[[Fields, Needs], bool], ...]] = (
     name_model,
     cap_answer,
     mend_messages,
+    strip_system,
     ask_progress,
     drop_slot,
     cap_logprobs,
