@@ -21,7 +21,7 @@ from relight.lifecycle.turns import Claim
 from relight.prefixes.boundary import shared_part
 from relight.prefixes.key import Chain
 from relight.prefixes.make import Made, make
-from relight.prefixes.snapshot import About
+from relight.prefixes.snapshot import About, reason
 from relight.values import format_bytes
 
 _QUIET_S: Final = 1.0
@@ -35,7 +35,7 @@ _MOST_FAILED: Final = 64
 _FEW_TOKENS: Final = 64  # too few to measure a rate with
 _MEMORY: Final = 0.3
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Candidate(Struct):
@@ -88,7 +88,8 @@ class Learner:
     async def finish(self, within_s: float) -> None:
         """The server stops: save what is worth it, the most valuable first, as long as there is time."""
         self._is_stopping = True
-        await self._end(self._task)
+        if self._task is not None:
+            await _end(self._task)
         if self._is_quiet() and self._worth():
             await self._unless(self._means.clock.sleep(within_s), asyncio.create_task(self._learn_all(), name="learn prefixes"))
 
@@ -98,8 +99,7 @@ class Learner:
         while self._worth():
             busy_at = self._busy_at
             await self._means.clock.sleep(busy_at + _QUIET_S - self._means.clock.now())
-            status = self._runner.status()
-            if status.state is not State.AWAKE:
+            if self._runner.status().state is not State.AWAKE:
                 return
             if not self._is_quiet():
                 self._busy_at = self._means.clock.now()
@@ -162,15 +162,14 @@ class Learner:
         while (status := self._runner.status()).state is State.AWAKE and status.running <= 1 and not status.waiting:
             await self._means.clock.sleep(_LOOK_S)
 
-    async def _unless(self, ending: Coroutine[Any, Any, None], task: asyncio.Task[T]) -> T | None:
+    async def _unless(self, ending: Coroutine[Any, Any, None], task: asyncio.Task[_T]) -> _T | None:
         """What `task` returns or raises; `None`, and it is ended, when `ending` comes first."""
-        end = asyncio.create_task(ending, name="until somebody wants the engine")
+        end = asyncio.create_task(ending, name="end of learning")
         try:
             await asyncio.wait({task, end}, return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else None
         finally:
-            await self._end(end)
-            await self._end(task)
+            await _end(end, task)
 
     async def _keep(self, made: Made, chain: Chain) -> None:
         seconds = made.seconds if not made.cached else made.tokens * self._seconds_a_token
@@ -183,7 +182,11 @@ class Learner:
             made_at=self._means.clock.wall(),
         )
         try:
-            entry = await asyncio.to_thread(self._means.store.add, self._means.folder() / made.name, about)
+            payload = self._means.folder() / made.name
+            entry = await asyncio.to_thread(self._means.store.add, payload, about)
+        except OSError as error:
+            self._is_refused = True
+            raise SnapshotError(f"the engine's folder cannot be made: {reason(error)}") from error
         except SnapshotError as error:
             # A folder that takes nothing now will take nothing later; one that has no room for this may have for another.
             self._is_refused = isinstance(error.__cause__, OSError)
@@ -192,9 +195,11 @@ class Learner:
         size = format_bytes(entry.manifest.payload_bytes)
         self._means.note("INFO", f"learned a prefix of {made.tokens} tokens ({size}), which takes {seconds:.1f} s to read")
 
-    async def _end(self, task: asyncio.Task[Any] | None) -> None:
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
-            if not task.cancelled():
-                task.exception()
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
