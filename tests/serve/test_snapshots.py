@@ -265,3 +265,32 @@ def test_what_breaks_a_prefix_is_named_counted_and_can_be_taken_out(tmp_path: Pa
             post(served, "/v1/chat/completions", on(day))
         assert "prefix_break" not in record(served, 2)
         assert record(served, 2)["tokens"]["cached"] > 400
+
+
+def test_what_was_shared_is_saved_when_the_server_stops(tmp_path: Path) -> None:
+    file = config(tmp_path)
+    with serve(file, "--port", "0") as served:
+        for question in ("What is a lamp?", "Who are you?"):
+            messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
+            post(served, "/v1/chat/completions", {"messages": messages, "max_tokens": 1})
+    assert len(list((tmp_path / "snapshots").rglob("*.snapshot"))) == 1
+    with serve(file, "--port", "0") as served:
+        post(served, "/v1/chat/completions", CHAT)
+        assert record(served, 1)["restored_tokens"] > 200
+
+
+def test_bench_times_wakes_with_and_without_a_snapshot(tmp_path: Path) -> None:
+    config(tmp_path)
+    none, read, taken = relight(tmp_path, "bench", "wake", "--tokens", "0", "--tokens", "300", "--runs", "1", "--json")
+    assert [one["snapshot"] for one in (none, read, taken)] == [False, False, True]
+    assert none["tokens"] == 0
+    assert read["tokens"] == taken["tokens"] > 200
+    assert taken["restore_s"] > 0 == read["restore_s"]
+    assert "2048" in relight(tmp_path, "bench", "wake", "--tokens", "5000", code=2)
+
+
+def test_doctor_says_by_measurement_whether_a_model_takes_its_state_back(tmp_path: Path) -> None:
+    config(tmp_path)
+    checks = {one["check"]: one for one in relight(tmp_path, "doctor", "--start", "--json")}
+    assert checks["snapshots"]["result"] == "PASS"
+    assert "tokens known after taking them back" in checks["snapshots"]["seen"]

@@ -97,7 +97,7 @@ class Oven:
         missing = {job.chain.prefix: job for job in reversed(jobs) if job.chain.prefix not in there}
         made: dict[str | None, Baked] = {}
         if missing:
-            async with self._engine() as (address, folder):
+            async with self.engine() as (address, folder):
                 made = {key: await self._bake(job, address, folder, progress) for key, job in reversed(missing.items())}
         there = self._store.entries(self._ground)
         return [self._told(job, made, there) for job in jobs]
@@ -110,7 +110,8 @@ class Oven:
         return structs.replace(baked, name=job.name)
 
     @asynccontextmanager
-    async def _engine(self) -> AsyncIterator[tuple[Address, Path]]:
+    async def engine(self) -> AsyncIterator[tuple[Address, Path]]:
+        """An engine of its own, ready: where it answers, and the folder of its slots' files."""
         clock = SystemClock()
         with TemporaryDirectory(prefix="relight-") as folder:
             slots = Path(folder) / "slots"

@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "keys": "relight.cli.keys:keys",
     "bake": "relight.cli.bake:bake",
     "prefixes": "relight.cli.prefixes:prefixes",
+    "bench": "relight.cli.bench:bench",
     "completion": "relight.cli.completion:completion",
 }
 
