@@ -8,7 +8,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
 
 import pytest
-from bench.gateways import chart, ours, rows
+from bench import chart
+from bench.gateways import ours, rows
 from bench.gateways.client import Connection, Target
 from bench.gateways.load import Job, carry_out, from_line, to_line
 from bench.gateways.mock import Upstream, content_chunk

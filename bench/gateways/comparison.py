@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from bench.gateways import chart
+from bench import chart
 from bench.gateways.accounting import MOCK, Cores, is_alive, last_words, running
 from bench.gateways.client import Refused, Target, until_answering
 from bench.gateways.litellm import litellm
