@@ -240,7 +240,7 @@ async def get(process: EngineProcess, path: str, body: dict[str, Any] | None = N
 @pytest.mark.real
 @pytest.mark.usefixtures("no_binary")
 async def test_wheel_runs_what_the_spec_says(launch: Launch, tmp_path: Path, weights: Path) -> None:
-    process = await launch(spec(tmp_path, "--n-batch=256", "--cache-prompt=false", "--cache-type-k=q8_0", weights=weights))
+    process = await launch(spec(tmp_path, "--n-batch=256", "--cache-prompt=false", "--cache-type-k=q8_0", "--flash-attn=on", weights=weights))
     await process.ready()
     props, slots, models = [await get(process, path) for path in ("/props", "/slots", "/v1/models")]
     assert (props["total_slots"], props["default_generation_settings"]["n_ctx"]) == (3, 1024)
@@ -333,6 +333,7 @@ async def test_wheel_takes_more_connections_at_once_than_wait_in_its_backlog(
         ("--n-batch=many", "n_batch: does not take 'many'"),
         ("--cache-prompt=maybe", "cache_prompt: does not take 'maybe'"),
         ("--cache-type-k=q99", "cache_type_k: does not take 'q99'"),
+        ("--flash-attn=perhaps", "flash_attn_type: does not take 'perhaps'"),
         ("--cpuparams=3", "cpuparams: does not take '3'"),
         ("""--n-batch='"'""", "n_batch: does not take"),
     ],

@@ -54,6 +54,7 @@ _CAPABILITIES: Final = {
 _WHEEL_NAMES: Final = {
     "pooling": "pooling_type",
     "cache_ram": "cache_ram_mib",
+    "flash_attn": "flash_attn_type",
     "batch_size": "n_batch",
     "ubatch_size": "n_ubatch",
 }

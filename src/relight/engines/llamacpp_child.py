@@ -72,6 +72,8 @@ def _coerce(xllamacpp: Any, current: object, name: str, text: str) -> object:
         return getattr(xllamacpp.ggml_type, f"GGML_TYPE_{text.upper()}")
     if name == "pooling_type":
         return getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{text.upper()}")
+    if name == "flash_attn_type":
+        return {"auto": -1, "off": 0, "on": 1}[text.lower()]
     if isinstance(current, int):
         return int(text)
     if isinstance(current, float):
