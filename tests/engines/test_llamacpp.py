@@ -240,7 +240,8 @@ async def get(process: EngineProcess, path: str, body: dict[str, Any] | None = N
 @pytest.mark.real
 @pytest.mark.usefixtures("no_binary")
 async def test_wheel_runs_what_the_spec_says(launch: Launch, tmp_path: Path, weights: Path) -> None:
-    process = await launch(spec(tmp_path, "--n-batch=256", "--cache-prompt=false", "--cache-type-k=q8_0", "--flash-attn=on", weights=weights))
+    given = ("--n-batch=256", "--cache-prompt=false", "--cache-type-k=q8_0", "--flash-attn=on")
+    process = await launch(spec(tmp_path, *given, weights=weights))
     await process.ready()
     props, slots, models = [await get(process, path) for path in ("/props", "/slots", "/v1/models")]
     assert (props["total_slots"], props["default_generation_settings"]["n_ctx"]) == (3, 1024)

@@ -652,3 +652,41 @@ async def test_snapshot_that_another_instance_made_is_found_at_the_next_wake(ben
     assert await bench.restore(chat()) is None
     bench.begin()
     assert await bench.restore(chat()) is not None
+
+
+# --- spare slots
+
+
+async def test_spare_slot_is_offered_what_takes_longest_to_read_and_nobody_has(bench: Bench) -> None:
+    small, large = chat(), chat(MORE)
+    bench.bake(small, "small", prefill_s=1.0)
+    bench.bake(large, "large", prefill_s=9.0)
+    bench.shelf.begin()
+    assert await bench.restore(small) is not None
+    spare = bench.shelf.spare(2)
+    assert spare is not None
+    assert (spare[0], spare[1].manifest.label) == (1, "large")
+    assert await bench.shelf.fill(*spare, ENGINE)
+    assert bench.shelf.slot_of(large) == 1
+    assert bench.shelf.spare(2) is None
+    assert bench.shelf.spare(3) is None  # nothing is left that a slot does not hold
+    assert await bench.restore(large, 1) is None
+
+
+async def test_slot_that_was_used_for_anything_is_not_spare(bench: Bench) -> None:
+    bench.begin(chat(MORE))
+    await bench.shelf.restore(Chain(), 0, ENGINE)
+    bench.shelf.answered(Chain(), 0, None)
+    assert bench.shelf.spare(1) is None
+    assert bench.shelf.spare(2) is not None
+
+
+async def test_spare_slot_that_could_not_be_filled_is_told_and_not_offered_the_same_again(bench: Bench) -> None:
+    bench.begin(chat(MORE))
+    await bench.shelf.restore(Chain(), 0, ENGINE)
+    bench.engine.fails["restore 0"] = [EngineFailed("engine: no")]
+    spare = bench.shelf.spare(1)
+    assert spare is not None
+    assert not await bench.shelf.fill(*spare, ENGINE)
+    assert len(bench.notes) == 1
+    assert bench.shelf.spare(1) is None

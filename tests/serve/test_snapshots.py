@@ -294,3 +294,22 @@ def test_doctor_says_by_measurement_whether_a_model_takes_its_state_back(tmp_pat
     checks = {one["check"]: one for one in relight(tmp_path, "doctor", "--start", "--json")}
     assert checks["snapshots"]["result"] == "PASS"
     assert "tokens known after taking them back" in checks["snapshots"]["seen"]
+
+
+def test_other_snapshots_follow_into_spare_slots_in_a_quiet_moment(tmp_path: Path) -> None:
+    file = config(tmp_path, "learn = false\n")
+    file.write_text(file.read_text().replace("context = 2048", "context = 2048\nparallel = 2"))
+    other = {**CHAT, "messages": [{"role": "system", "content": f"Be curt.\n{SYSTEM}"}, CHAT["messages"][1]]}
+    for name, body in (("one", CHAT), ("two", other)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(body))
+    relight(tmp_path, "bake", "one.json", "two.json", "--json")
+    with serve(file, "--port", "0") as served:
+        post(served, "/v1/chat/completions", CHAT)
+        assert record(served, 1)["restored_tokens"] > 200
+        served.until(lambda: any("knows" in line and "before anybody asks" in line for line in served.lines))
+        post(served, "/v1/chat/completions", other)
+        told = record(served, 2)
+        assert "restored_tokens" not in told
+        assert told["tokens"]["cached"] > 200
+        post(served, "/v1/chat/completions", CHAT)
+        assert record(served, 3)["tokens"]["cached"] > 200

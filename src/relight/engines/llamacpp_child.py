@@ -74,11 +74,8 @@ def _coerce(xllamacpp: Any, current: object, name: str, text: str) -> object:
         return getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{text.upper()}")
     if name == "flash_attn_type":
         return {"auto": -1, "off": 0, "on": 1}[text.lower()]
-    if isinstance(current, int):
-        return int(text)
-    if isinstance(current, float):
-        return float(text)
-    return text
+    kind = next((kind for kind in (int, float) if isinstance(current, kind)), str)
+    return kind(text)
 
 
 def _tell(fd: int, line: str) -> None:

@@ -39,6 +39,12 @@ class Answer(Struct, frozen=True):
     prefill_s: float
 
 
+class _Timings(Struct, frozen=True):
+    prompt_n: int
+    prompt_ms: float
+    cache_n: int = 0
+
+
 class Slots:
     """The slots of one running engine. Everything raises `EngineCrashed` when it is gone, and `EngineFailed` when it says no."""
 
@@ -48,9 +54,9 @@ class Slots:
 
     async def tokens(self, chat: dict[str, Any]) -> list[int]:
         """The tokens of a chat request as the engine itself makes them: its template, its tools, its vocabulary."""
-        prompt = (await self._ask("/apply-template", chat))["prompt"]
-        said = await self._ask("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})
-        return [int(token) for token in said["tokens"]]
+        prompt = await self._ask("/apply-template", chat, "prompt", str)
+        asked = {"content": prompt, "add_special": True, "parse_special": True}
+        return list(await self._ask("/tokenize", asked, "tokens", list[int]))
 
     async def read(self, tokens: list[int], slot: int) -> Reading:
         """Have a slot hold exactly these tokens; what it knows of them is not read again."""
@@ -69,26 +75,29 @@ class Slots:
 
     async def save(self, slot: int, name: str) -> int:
         """Write what a slot holds into the file called `name` in the engine's folder; how many tokens that is."""
-        return int((await self._ask(f"/slots/{slot}?action=save", {"filename": name}))["n_saved"])
+        return int(await self._ask(f"/slots/{slot}?action=save", {"filename": name}, "n_saved", int))
 
     async def restore(self, slot: int, name: str) -> int:
         """Have a slot hold what the file called `name` says; how many tokens that is.
 
         The engine trusts the file: a damaged one ends its process.
         """
-        return int((await self._ask(f"/slots/{slot}?action=restore", {"filename": name}))["n_restored"])
+        return int(await self._ask(f"/slots/{slot}?action=restore", {"filename": name}, "n_restored", int))
 
     async def erase(self, slot: int) -> None:
         """Have a slot hold nothing."""
-        await self._ask(f"/slots/{slot}?action=erase", {})
+        await self._ask(f"/slots/{slot}?action=erase", {}, "id_slot", int)
 
     async def answer(self, chat: dict[str, Any], slot: int) -> Answer:
         """Ask the chat itself; give it `temperature` and `max_tokens`."""
-        said = await self._ask("/v1/chat/completions", {**chat, "id_slot": slot, "stream": False})
-        timings, message = said["timings"], said["choices"][0]["message"]
-        text = msgspec.json.encode([message.get("content"), message.get("reasoning_content"), message.get("tool_calls")])
-        fresh, cached = int(timings["prompt_n"]), int(timings["cache_n"])
-        return Answer(text.decode(), fresh + cached, cached, float(timings["prompt_ms"]) / 1000)
+        asked = {**chat, "id_slot": slot, "stream": False}
+        said = await self._whole("/v1/chat/completions", asked)
+        try:
+            timings, message = msgspec.convert(said["timings"], _Timings), said["choices"][0]["message"]
+            text = msgspec.json.encode([message.get(name) for name in ("content", "reasoning_content", "tool_calls")])
+        except (msgspec.ValidationError, KeyError, IndexError, TypeError, AttributeError):
+            raise EngineFailed("engine: answered a chat with what is none") from None
+        return Answer(text.decode(), timings.prompt_n + timings.cache_n, timings.cache_n, timings.prompt_ms / 1000)
 
     def _told(self, payload: bytes) -> dict[str, Any] | None:
         """The timings, if this event has them."""
@@ -103,7 +112,14 @@ class Slots:
         found: dict[str, Any] | None = event.get("timings")
         return found
 
-    async def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def _ask(self, path: str, body: dict[str, Any], key: str, kind: Any) -> Any:
+        """What the answer says under `key`."""
+        try:
+            return msgspec.convert((await self._whole(path, body))[key], kind)
+        except (msgspec.ValidationError, KeyError):
+            raise EngineFailed(f"engine: answered {path.partition('?')[0]} without {key}") from None
+
+    async def _whole(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         answer = await self._open(path, body)
         try:
             said: dict[str, Any] = msgspec.json.decode(await answer.read(_MOST_BYTES), type=dict[str, Any])

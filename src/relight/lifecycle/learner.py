@@ -1,4 +1,5 @@
-"""Learns what requests share: has an engine that has nothing to do read it alone, and saves it. Never in anybody's way.
+"""Quiet moments of an engine: spare slots are given snapshots, and what requests share is read alone and saved. Never in
+anybody's way.
 
 What users say is not part of it: a slot that is saved has been told to hold the shared part and nothing else.
 """
@@ -53,8 +54,9 @@ class Candidate(Struct):
 class Learner:
     """Watches the requests of one model."""
 
-    def __init__(self, runner: Runner, shelf: Shelf, means: Means) -> None:
+    def __init__(self, runner: Runner, shelf: Shelf, means: Means, *, learns: bool = True) -> None:
         self._runner, self._shelf, self._means = runner, shelf, means
+        self._learns = learns
         self._candidates: dict[str, Candidate] = {}
         self._seconds_a_token = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -70,20 +72,10 @@ class Learner:
         if fresh >= _FEW_TOKENS:
             rate = prefill_s / fresh
             self._seconds_a_token += (rate - self._seconds_a_token) * (_MEMORY if self._seconds_a_token else 1.0)
-        if chain.prefix is None or chain.prefix in self._failed or self._is_refused or self._shelf.knows(chain):
-            return
-        candidate = self._candidates.pop(chain.prefix, None)
-        if candidate is None:
-            chat = shared_part(msgspec.json.decode(body))
-            share = len(msgspec.json.encode(chat)) / max(len(body), 1)
-            candidate = Candidate(chain, chat, share, 0.0)
-            while len(self._candidates) >= _MOST_CANDIDATES:
-                self._candidates.pop(next(iter(self._candidates)))
-        candidate.seen += 1
-        candidate.tokens = candidate.share * (prompt or 0)
-        self._candidates[chain.prefix] = candidate
-        if not self._is_stopping and self._worth() and (self._task is None or self._task.done()):
-            self._task = asyncio.create_task(self._learn_when_quiet(), name="learn prefixes")
+        if chain.prefix is not None and self._is_new(chain):
+            self._note(chain, chain.prefix, body, prompt or 0)
+        if not self._is_stopping and self._has_work() and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._work_when_quiet(), name="learn prefixes")
 
     async def finish(self, within_s: float) -> None:
         """The server stops: save what is worth it, the most valuable first, as long as there is time."""
@@ -95,8 +87,27 @@ class Learner:
 
     # --- inside
 
-    async def _learn_when_quiet(self) -> None:
-        while self._worth():
+    def _is_new(self, chain: Chain) -> bool:
+        is_hopeless = self._is_refused or chain.prefix in self._failed
+        return self._learns and not is_hopeless and not self._shelf.knows(chain)
+
+    def _note(self, chain: Chain, key: str, body: bytes, prompt: int) -> None:
+        candidate = self._candidates.pop(key, None)
+        if candidate is None:
+            chat = shared_part(msgspec.json.decode(body))
+            share = len(msgspec.json.encode(chat)) / max(len(body), 1)
+            candidate = Candidate(chain, chat, share, 0.0)
+            while len(self._candidates) >= _MOST_CANDIDATES:
+                self._candidates.pop(next(iter(self._candidates)))
+        candidate.seen += 1
+        candidate.tokens = candidate.share * prompt
+        self._candidates[key] = candidate
+
+    def _has_work(self) -> bool:
+        return bool(self._shelf.spare(self._runner.slots) or self._worth())
+
+    async def _work_when_quiet(self) -> None:
+        while self._has_work():
             busy_at = self._busy_at
             await self._means.clock.sleep(busy_at + _QUIET_S - self._means.clock.now())
             if self._runner.status().state is not State.AWAKE:
@@ -104,8 +115,21 @@ class Learner:
             if not self._is_quiet():
                 self._busy_at = self._means.clock.now()
             elif self._busy_at == busy_at:
+                await self._fill()
                 await self._learn_all()
                 self._busy_at = self._means.clock.now()
+
+    async def _fill(self) -> None:
+        """Have spare slots hold what others will most likely ask for."""
+        while self._is_quiet() and (spare := self._shelf.spare(self._runner.slots)) is not None:
+            slot, entry = spare
+            try:
+                with self._runner.ask(Claim(size=1 << 30, prefers=slot)) as ticket:
+                    turn = await ticket.turn()
+                    if turn.slot != slot or not await self._shelf.fill(slot, entry, turn.address):
+                        return
+            except RelightError:
+                return  # the engine is gone; whoever asks next hears of it
 
     async def _learn_all(self) -> None:
         while self._is_quiet() and (worth := self._worth()):

@@ -166,6 +166,11 @@ class Runner:
         self._asleep = asyncio.Event()
         self._asleep.set()
 
+    @property
+    def slots(self) -> int:
+        """Requests that the engine answers at the same time."""
+        return self._limits.slots
+
     def status(self) -> Status:
         """The state as it is; asking changes nothing."""
         now, it = self._clock.now(), self._machine

@@ -26,6 +26,7 @@ from relight.prefixes.store import Entry, Store
 # Until it has been measured: a file in the page cache is read faster, one on a network disk more slowly.
 _BYTES_A_SECOND: Final = 1e9
 _MEMORY: Final = 0.5  # weight of the newest measurement
+_UNKNOWN: Final = ("",)  # what a slot holds that was used for something else than a chat
 _LEAST_GAIN_S: Final = 0.02
 
 
@@ -123,24 +124,11 @@ class Shelf:
         entry = self._choose(chain, slot)
         if entry is None:
             return None
-        began = self._means.clock.now()
-        key = entry.manifest.prefix
-        try:
-            async with self._checked(entry) as file:
-                tokens = await self._give(entry, slot, file.name, address)
-        except (SnapshotError, EngineFailed) as error:
-            if self._entries.pop(key, None) is not None:  # of several who tried at once, the first tells
-                self._means.note("WARNING", f"snapshot {entry.manifest.label}: not used: {error.message}")
-            return None
-        spent = self._means.clock.now() - began
-        self._measure(entry.manifest, spent)
-        # Beside the request: the folder may be a mounted bucket.
-        asyncio.get_running_loop().run_in_executor(None, self._means.store.used, entry)
-        self._held[slot] = chain.links[: chain.links.index(key) + 1]
-        return Restored(tokens, spent)
+        return await self._take(entry, slot, address, chain.links[: chain.links.index(entry.manifest.prefix) + 1])
 
     def answered(self, chain: Chain, slot: int, cached: int | None) -> None:
         """A request was answered in `slot`, and the engine took `cached` tokens of its prompt from memory."""
+        self._held[slot] = chain.links or _UNKNOWN
         if chain.prefix is None:
             return
         entry = self._longest(chain)
@@ -148,7 +136,6 @@ class Shelf:
             self._seen.discard(entry.manifest.prefix)  # next time the snapshot is taken
         else:
             self._seen.update(chain.links[: chain.shared + 1])
-        self._held[slot] = chain.links
 
     def holds(self, slot: int, chain: Chain) -> None:
         """`slot` was told to hold what a request shares, and nothing else."""
@@ -162,7 +149,42 @@ class Shelf:
         """`slot` is being given something else: nobody knows what it holds until somebody says so."""
         self._held.pop(slot, None)
 
+    def spare(self, slots: int) -> tuple[int, Entry] | None:
+        """A slot that nobody was given since the engine started, of `slots`, and the snapshot that is most worth having in it."""
+        slot = next((slot for slot in range(slots) if slot not in self._held), None)
+        if slot is None:
+            return None
+        known = self._seen.union(self._barred, *self._held.values())
+        waiting = [entry for key, entry in self._entries.items() if key not in known and self._pays(entry.manifest)]
+        best = max(waiting, key=lambda entry: entry.manifest.prefill_s, default=None)
+        return None if best is None else (slot, best)
+
+    async def fill(self, slot: int, entry: Entry, address: Address) -> bool:
+        """Give a snapshot to a spare slot before anybody asks for it; false when it could not be."""
+        taken = await self._take(entry, slot, address, (entry.manifest.prefix,))
+        if taken is not None:
+            self._means.note("INFO", f"slot {slot} knows {taken.tokens} tokens of {entry.manifest.label} before anybody asks")
+        return taken is not None
+
     # --- inside
+
+    async def _take(self, entry: Entry, slot: int, address: Address, links: tuple[str, ...]) -> Restored | None:
+        """Give a snapshot to a slot, which holds `links` then; `None`, and it is told why, when it could not be."""
+        began = self._means.clock.now()
+        key = entry.manifest.prefix
+        try:
+            async with self._checked(entry) as file:
+                tokens = await self._give(entry, slot, file.name, address)
+        except (SnapshotError, EngineFailed) as error:
+            if self._entries.pop(key, None) is not None:  # of several who tried at once, the first tells
+                self._means.note("WARNING", f"snapshot {entry.manifest.label}: not used: {error.message}")
+            return None
+        spent = self._means.clock.now() - began
+        self._measure(entry.manifest, spent)
+        # Beside the request: the folder may be a mounted bucket.
+        asyncio.get_running_loop().run_in_executor(None, self._means.store.used, entry)
+        self._held[slot] = links
+        return Restored(tokens, spent)
 
     def _longest(self, chain: Chain) -> Entry | None:
         """The longest snapshot that fits."""

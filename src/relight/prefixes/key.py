@@ -7,7 +7,7 @@ by mistake costs a file read, and one that differs by mistake costs the prefill 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import msgspec
@@ -38,14 +38,10 @@ class Chain(Struct, frozen=True):
     prefix: str | None = None
     """Key of what may be shared; `None` when there is nothing."""
 
-    def common(self, other: tuple[str, ...]) -> int:
-        """How many links this chain and another have in common."""
-        count = 0
-        for one, two in zip(self.links, other, strict=False):
-            if one != two:
-                break
-            count += 1
-        return count
+    def common(self, other: Collection[str]) -> int:
+        """How many links this chain begins with that another has, of which the last may be all that is known: a link stands for
+        all that came before it."""
+        return next((at + 1 for at in reversed(range(len(self.links))) if self.links[at] in other), 0)
 
 
 def ground(*, weights: str, build: str, context: int, parallel: int, args: Iterable[str]) -> str:

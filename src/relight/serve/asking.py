@@ -182,7 +182,7 @@ class Asking(msgspec.Struct, frozen=True):
             self.it.restored_tokens = restored.tokens
 
     def _learn(self, served: Served, turn: Turn, chain: Chain, prepared: Prepared) -> None:
-        if served.shelf is None or turn.slot is None or chain.prefix is None:
+        if served.shelf is None or turn.slot is None:
             return
         it = self.it
         served.shelf.answered(chain, turn.slot, it.cached_tokens)

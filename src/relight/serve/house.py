@@ -128,7 +128,7 @@ class House:
         means = self._means(name) if engine.capabilities.snapshots else None
         shelf = None if means is None else Shelf(means)
         runner = self._runners[name] = Runner(name, limits, self._launch(engine, name, model, shelf), self.clock, self)
-        learns = means is not None and shelf is not None and self._loaded.config.prefixes.learn
+        learns = self._loaded.config.prefixes.learn
         return Served(
             name,
             runner,
@@ -139,7 +139,7 @@ class House:
             parallel=model.parallel,
             bridge=model.bridge,
             shelf=shelf,
-            learner=Learner(runner, shelf, means) if learns and shelf and means else None,
+            learner=None if shelf is None or means is None else Learner(runner, shelf, means, learns=learns),
         )
 
     def describe(self, name: str) -> Description:
