@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from relight.clock import ManualClock
 from relight.errors import EngineCrashed, EngineFailed, RelightError, SnapshotError
-from relight.lifecycle.learner import Learner
+from relight.lifecycle.learner import Answered, Learner
 from relight.lifecycle.machine import Limits, State
 from relight.lifecycle.runner import Runner
 from relight.lifecycle.shelf import Means, Shelf
@@ -39,11 +40,11 @@ class Stage:
         self.notes: list[str] = []
         self._news = asyncio.Event()
         self.store = Store(self.folder, max_bytes=max_bytes, clock=self.clock)
-        means = Means(self.store, lambda: self.run, lambda: GROUND, lambda _: self.slots, self.clock, self._note)
-        self.shelf = Shelf(means)
+        self.means = Means(self.store, lambda: self.run, lambda: GROUND, lambda _: self.slots, self.clock, self._note)
+        self.shelf = Shelf(self.means)
         limits = Limits(slots=slots, idle_after_s=600, drain_grace_s=30)
         self.runner = Runner("smol", limits, self._launch, self.clock, self.hangar)
-        self.learner = Learner(self.runner, self.shelf, means)
+        self.learner = Learner(self.runner, self.shelf, self.means)
 
     async def wake(self) -> None:
         """Have an engine awake that has looked for its snapshots."""
@@ -64,7 +65,7 @@ class Stage:
             await self.clock.advance(takes_s)
             self.shelf.answered(chain, turn.slot, cached)
             spent = (len(asked) - cached) * SECONDS_A_TOKEN if reads_s is None else reads_s
-            self.learner.saw(chain, asked, prompt=len(asked), cached=cached, prefill_s=spent)
+            self.learner.saw(Answered(chain=chain, body=asked, slot=turn.slot, prompt=len(asked), cached=cached, prefill_s=spent))
         return None if restored is None else restored.tokens
 
     async def twice(self, *rules: str) -> None:
@@ -156,7 +157,7 @@ async def test_what_two_requests_share_is_learned_in_a_quiet_moment(stage: Stage
     assert stage.slots.asked == []
     (entry,) = await stage.learned()
     assert stage.slots.asked == ["tokens", "tokens", "read 0", "save 0"]
-    assert stage.notes[0].startswith("INFO: learned a prefix of ")
+    assert stage.notes[0].startswith("INFO: saved: learned, ")
     assert entry.manifest.prefix == chat(RULES).prefix
     assert entry.manifest.ground == GROUND
     assert entry.manifest.tokens == len(f"<system>{RULES}<user>")
@@ -509,3 +510,42 @@ async def test_nothing_new_is_begun_after_the_last_moment(stage: Stage) -> None:
     assert left() == set()
     await stage.clock.advance(60)
     assert stage.slots.asked == []
+
+
+# --- conversations
+
+
+async def test_conversation_is_not_saved_unless_it_may_be(make: Make) -> None:
+    stage = make()
+    await stage.wake()
+    await stage.answer(body(rules(2000), said=SECRET), reads_s=4.0)
+    await stage.clock.advance(2)
+    assert stage.store.all() == []
+
+
+async def test_conversation_is_saved_as_its_slot_holds_it_in_a_quiet_moment(make: Make) -> None:
+    stage = make()
+    stage.learner = Learner(stage.runner, stage.shelf, stage.means, learns=False, history=True)
+    await stage.wake()
+    asked = body(rules(2000), said=SECRET)
+    await stage.slots.read(list(asked), 0)
+    await stage.answer(asked, reads_s=4.0)
+    (entry,) = await stage.learned()
+    assert entry.manifest.prefix == chain_of(asked).links[-1]
+    assert entry.manifest.tokens == len(asked)
+
+
+async def test_conversation_that_went_on_takes_the_place_of_what_was_saved_before(make: Make) -> None:
+    stage = make()
+    stage.learner = Learner(stage.runner, stage.shelf, stage.means, learns=False, history=True)
+    await stage.wake()
+    first = [{"role": "system", "content": rules(2000)}, {"role": "user", "content": "One?"}]
+    for count, messages in enumerate(
+        (first, [*first, {"role": "assistant", "content": "1"}, {"role": "user", "content": "Two?"}]), 1
+    ):
+        asked = msgspec.json.encode({"messages": messages})
+        await stage.slots.read(list(asked), 0)
+        await stage.answer(asked, reads_s=4.0)
+        await stage.learned(count)
+    await stage.clock.advance(0)
+    assert [entry.manifest.prefix for entry in stage.store.all()] == [chain_of(asked).links[-1]]

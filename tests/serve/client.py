@@ -331,8 +331,8 @@ async def front_door(
 def speak_natively(app: App, paths: frozenset[str]) -> None:
     """Let the engines answer these paths by themselves; the scripted one can, but counts as llama.cpp, which does it wrongly."""
     models = app.front.models
-    can = {name: replace(one.capabilities, paths=one.capabilities.paths | paths) for name, one in models.items()}
-    app.front.models = {name: replace(one, capabilities=can[name]) for name, one in models.items()}
+    speeches = {name: replace(one.speech, paths=one.speech.paths | paths) for name, one in models.items()}
+    app.front.models = {name: replace(one, speech=speeches[name]) for name, one in models.items()}
 
 
 def _unit(kind: type, value: object) -> object:

@@ -166,7 +166,7 @@ def test_shared_prefix_is_learned_in_a_quiet_moment_and_holds_no_words_of_users(
             messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
             post(served, "/v1/chat/completions", {"messages": messages, "max_tokens": 4})
         folder = tmp_path / "snapshots"
-        served.until(lambda: any("learned" in line for line in served.lines))
+        served.until(lambda: any("saved: learned" in line for line in served.lines))
         assert len(list(folder.rglob("*.snapshot"))) == 1
         put_to_sleep(served)
         assert post(served, "/v1/chat/completions", CHAT)["choices"]
@@ -229,7 +229,7 @@ def test_two_instances_share_a_folder_and_a_read_only_one_is_fine(tmp_path: Path
             post(one, "/v1/chat/completions", body)
             post(two, "/v1/chat/completions", body)
         for served in (one, two):
-            served.until(lambda served=served: any("learned" in line for line in served.lines))
+            served.until(lambda served=served: any("saved: learned" in line for line in served.lines))
     assert len(list((tmp_path / "snapshots").rglob("*.snapshot"))) == 1
     other = tmp_path / "other"
     other.mkdir()
@@ -313,3 +313,26 @@ def test_other_snapshots_follow_into_spare_slots_in_a_quiet_moment(tmp_path: Pat
         assert told["tokens"]["cached"] > 200
         post(served, "/v1/chat/completions", CHAT)
         assert record(served, 3)["tokens"]["cached"] > 200
+
+
+def test_conversation_goes_on_after_a_sleep_only_where_history_may_be_saved(tmp_path: Path) -> None:
+    first = [CHAT["messages"][0], {"role": "user", "content": "What is a lamp? " + "Think of light. " * 40}]
+    for allowed in (False, True):
+        folder = tmp_path / str(allowed)
+        folder.mkdir()
+        file = config(folder, f"learn = false\ninclude_history = {str(allowed).lower()}\n")
+        with serve(file, "--port", "0") as served:
+            said = post(served, "/v1/chat/completions", {"messages": first, "max_tokens": 8, "temperature": 0})
+            if allowed:
+                served.until(lambda served=served: any("saved: conversation" in line for line in served.lines))
+            put_to_sleep(served)
+            answer = {"role": "assistant", "content": said["choices"][0]["message"]["content"]}
+            more = [*first, answer, {"role": "user", "content": "And a candle?"}]
+            post(served, "/v1/chat/completions", {"messages": more, "max_tokens": 4})
+            told = record(served, 2)
+            if allowed:
+                assert told["restored_tokens"] >= told["tokens"]["prompt"] - 40
+                assert told["tokens"]["cached"] >= told["restored_tokens"] - 10
+            else:
+                assert "restored_tokens" not in told
+        assert len(list(folder.rglob("*.snapshot"))) == int(allowed)

@@ -339,6 +339,13 @@ class Prefixes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool,
         Meta(description="Save what requests were seen to share, in idle moments. What users say is never saved."),
     ] = True
+    include_history: Annotated[
+        bool,
+        Meta(
+            description="Save conversations as well, with what users said, so that one goes on after a sleep without being read "
+            "again. Without it only what requests share is saved."
+        ),
+    ] = False
     max_size: Annotated[
         Bytes, Meta(description="Most that all snapshots together may take; the least useful go first.", examples=["2GiB"])
     ] = Bytes(2 << 30)

@@ -23,6 +23,7 @@ from relight.prefixes.boundary import shared_part
 from relight.prefixes.key import Chain
 from relight.prefixes.make import Made, make
 from relight.prefixes.snapshot import About, reason
+from relight.prefixes.store import Entry
 from relight.values import format_bytes
 
 _QUIET_S: Final = 1.0
@@ -51,12 +52,29 @@ class Candidate(Struct):
     seen: int = 0
 
 
+class Answered(Struct, frozen=True, kw_only=True):
+    """A request that was answered, and what its answer told."""
+
+    chain: Chain
+    body: bytes
+    """As the engine was asked."""
+    slot: int
+    prompt: int | None
+    """Tokens."""
+    cached: int | None
+    """Of them, those that the engine knew."""
+    prefill_s: float
+    """Time that reading the others took."""
+
+
 class Learner:
     """Watches the requests of one model."""
 
-    def __init__(self, runner: Runner, shelf: Shelf, means: Means, *, learns: bool = True) -> None:
+    def __init__(self, runner: Runner, shelf: Shelf, means: Means, *, learns: bool = True, history: bool = False) -> None:
         self._runner, self._shelf, self._means = runner, shelf, means
-        self._learns = learns
+        self._learns, self._history = learns, history
+        self._conversations: dict[int, Answered] = {}
+        self._saved: dict[int, Entry] = {}
         self._candidates: dict[str, Candidate] = {}
         self._seconds_a_token = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -65,15 +83,17 @@ class Learner:
         self._is_refused = False
         self._is_stopping = False
 
-    def saw(self, chain: Chain, body: bytes, *, prompt: int | None, cached: int | None, prefill_s: float) -> None:
-        """A request was answered: its keys, its body as the engine was asked, its tokens, and how long reading them took."""
+    def saw(self, it: Answered) -> None:
+        """A request was answered."""
         self._busy_at = self._means.clock.now()
-        fresh = (prompt or 0) - (cached or 0)
+        fresh = (it.prompt or 0) - (it.cached or 0)
         if fresh >= _FEW_TOKENS:
-            rate = prefill_s / fresh
+            rate = it.prefill_s / fresh
             self._seconds_a_token += (rate - self._seconds_a_token) * (_MEMORY if self._seconds_a_token else 1.0)
-        if chain.prefix is not None and self._is_new(chain):
-            self._note(chain, chain.prefix, body, prompt or 0)
+        if it.chain.prefix is not None and self._is_new(it.chain):
+            self._note(it.chain, it.chain.prefix, it.body, it.prompt or 0)
+        if self._history and it.chain.links:
+            self._conversations[it.slot] = it
         if not self._is_stopping and self._has_work() and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._work_when_quiet(), name="learn prefixes")
 
@@ -82,8 +102,8 @@ class Learner:
         self._is_stopping = True
         if self._task is not None:
             await _end(self._task)
-        if self._is_quiet() and self._worth():
-            await self._unless(self._means.clock.sleep(within_s), asyncio.create_task(self._learn_all(), name="learn prefixes"))
+        if self._is_quiet() and (self._worth() or self._unsaved() is not None):
+            await self._unless(self._means.clock.sleep(within_s), asyncio.create_task(self._save_all(), name="learn prefixes"))
 
     # --- inside
 
@@ -104,7 +124,7 @@ class Learner:
         self._candidates[key] = candidate
 
     def _has_work(self) -> bool:
-        return bool(self._shelf.spare(self._runner.slots) or self._worth())
+        return bool(self._shelf.spare(self._runner.slots) or self._worth() or self._unsaved() is not None)
 
     async def _work_when_quiet(self) -> None:
         while self._has_work():
@@ -116,7 +136,7 @@ class Learner:
                 self._busy_at = self._means.clock.now()
             elif self._busy_at == busy_at:
                 await self._fill()
-                await self._learn_all()
+                await self._save_all()
                 self._busy_at = self._means.clock.now()
 
     async def _fill(self) -> None:
@@ -130,6 +150,41 @@ class Learner:
                         return
             except RelightError:
                 return  # the engine is gone; whoever asks next hears of it
+
+    async def _save_all(self) -> None:
+        await self._save_conversations()  # first: to learn something overwrites a slot
+        await self._learn_all()
+
+    def _unsaved(self) -> int | None:
+        """A slot whose conversation is not saved, and is worth it."""
+        if self._is_refused or not self._shelf.ground:
+            return None
+        paying = (slot for slot, it in self._conversations.items() if (it.prompt or 0) * self._seconds_a_token >= _PAYS_TWICE_S)
+        return next(paying, None)
+
+    async def _save_conversations(self) -> None:
+        while self._is_quiet() and (slot := self._unsaved()) is not None:
+            chain = self._conversations.pop(slot).chain
+            try:
+                await self._save(slot, chain)
+            except RelightError as error:
+                self._means.note("WARNING", f"prefixes: conversation not saved: {error}")
+                return
+
+    async def _save(self, slot: int, chain: Chain) -> None:
+        """Save what a slot holds as it is, in place of what was saved of the same conversation before."""
+        key = chain.links[-1]
+        name = f"{key[:32]}.bin"
+        with self._runner.ask(Claim(size=1 << 30, prefers=slot)) as ticket:
+            turn = await ticket.turn()
+            if turn.slot != slot or not self._shelf.has(slot, chain):
+                return
+            tokens = await self._means.slots(turn.address).save(slot, name)
+        entry = await self._keep(name, key, f"conversation, {tokens} tokens", tokens, tokens * self._seconds_a_token)
+        before, self._saved[slot] = self._saved.get(slot), entry
+        if before is not None and before.manifest.prefix in chain.links[:-1]:
+            self._shelf.drop(before)
+            await asyncio.to_thread(self._means.store.remove, before)
 
     async def _learn_all(self) -> None:
         while self._is_quiet() and (worth := self._worth()):
@@ -155,14 +210,15 @@ class Learner:
 
     async def _learn(self, candidate: Candidate) -> bool:
         """Save one; false when somebody came and wanted the engine."""
-        chain, key = candidate.chain, candidate.chain.prefix or ""
+        key = candidate.chain.prefix or ""
         try:
             made = await self._make(candidate)
             if made is None:
                 return False
             # Whatever becomes of it: it is not made again while a thread still works on its file.
             self._candidates.pop(key, None)
-            await self._keep(made, chain)
+            seconds = made.seconds if not made.cached else made.tokens * self._seconds_a_token
+            await self._keep(made.name, key, f"learned, {made.tokens} tokens", made.tokens, seconds)
         except RelightError as error:
             self._candidates.pop(key, None)
             self._failed.append(key)
@@ -195,18 +251,17 @@ class Learner:
         finally:
             await _end(end, task)
 
-    async def _keep(self, made: Made, chain: Chain) -> None:
-        seconds = made.seconds if not made.cached else made.tokens * self._seconds_a_token
+    async def _keep(self, name: str, key: str, label: str, tokens: int, seconds: float) -> Entry:
         about = About(
             ground=self._shelf.ground,
-            prefix=chain.prefix or "",
-            label=f"learned, {made.tokens} tokens",
-            tokens=made.tokens,
+            prefix=key,
+            label=label,
+            tokens=tokens,
             prefill_s=seconds,
             made_at=self._means.clock.wall(),
         )
         try:
-            payload = self._means.folder() / made.name
+            payload = self._means.folder() / name
             entry = await asyncio.to_thread(self._means.store.add, payload, about)
         except OSError as error:
             self._is_refused = True
@@ -217,7 +272,8 @@ class Learner:
             raise
         self._shelf.add(entry)
         size = format_bytes(entry.manifest.payload_bytes)
-        self._means.note("INFO", f"learned a prefix of {made.tokens} tokens ({size}), which takes {seconds:.1f} s to read")
+        self._means.note("INFO", f"saved: {label} ({size}), which take {seconds:.1f} s to read")
+        return entry
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

@@ -145,6 +145,14 @@ class Shelf:
         """A snapshot was made."""
         self._entries[entry.manifest.prefix] = entry
 
+    def drop(self, entry: Entry) -> None:
+        """A snapshot is being removed."""
+        self._entries.pop(entry.manifest.prefix, None)
+
+    def has(self, slot: int, chain: Chain) -> bool:
+        """Whether a slot holds this very conversation."""
+        return self._held.get(slot) == chain.links
+
     def forget(self, slot: int) -> None:
         """`slot` is being given something else: nobody knows what it holds until somebody says so."""
         self._held.pop(slot, None)

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from relight.decoding import NOT_JSON
 from relight.errors import ContextOverflow, EngineCrashed, EngineFailed, EngineRejected, ProviderUnavailable, RelightError, quiet
+from relight.lifecycle.learner import Answered
 from relight.lifecycle.runner import Ticket, Turn
 from relight.lifecycle.turns import Claim
 from relight.prefixes.key import Chain
@@ -188,7 +189,15 @@ class Asking(msgspec.Struct, frozen=True):
         served.shelf.answered(chain, turn.slot, it.cached_tokens)
         read_s = it.finished().get(Phase.PREFILL, 0.0)
         if served.learner is not None:
-            served.learner.saw(chain, prepared.body, prompt=it.prompt_tokens, cached=it.cached_tokens, prefill_s=read_s)
+            answered = Answered(
+                chain=chain,
+                body=prepared.body,
+                slot=turn.slot,
+                prompt=it.prompt_tokens,
+                cached=it.cached_tokens,
+                prefill_s=read_s,
+            )
+            served.learner.saw(answered)
 
     async def _relay(self, served: Served, turn: Turn, prepared: Prepared) -> None:
         body = prepared.body if turn.slot is None or not served.pins_slots else _pin(prepared.body, turn.slot)

@@ -128,7 +128,8 @@ class House:
         means = self._means(name) if engine.capabilities.snapshots else None
         shelf = None if means is None else Shelf(means)
         runner = self._runners[name] = Runner(name, limits, self._launch(engine, name, model, shelf), self.clock, self)
-        learns = self._loaded.config.prefixes.learn
+        prefixes = self._loaded.config.prefixes
+        learns, history = prefixes.learn, prefixes.include_history
         return Served(
             name,
             runner,
@@ -139,7 +140,7 @@ class House:
             parallel=model.parallel,
             bridge=model.bridge,
             shelf=shelf,
-            learner=None if shelf is None or means is None else Learner(runner, shelf, means, learns=learns),
+            learner=None if shelf is None or means is None else Learner(runner, shelf, means, learns=learns, history=history),
         )
 
     def describe(self, name: str) -> Description:
