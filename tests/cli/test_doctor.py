@@ -530,9 +530,10 @@ def test_start_of_the_example_answers_with_real_words(
 ) -> None:
     monkeypatch.setenv("PORT", "0")
     assert run(["doctor", "-c", str(EXAMPLE), "--start", "--json"]) == 0
-    check = json.loads(capsys.readouterr().out)[-1]
-    assert (check["check"], check["model"], check["result"]) == ("start", "smol", "PASS")
-    assert "tokens/s" in check["seen"]
+    start, snapshots = json.loads(capsys.readouterr().out)[-2:]
+    assert (start["check"], start["model"], start["result"]) == ("start", "smol", "PASS")
+    assert "tokens/s" in start["seen"]
+    assert (snapshots["check"], snapshots["result"]) == ("snapshots", "PASS")
 
 
 @pytest.mark.real
