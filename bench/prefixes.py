@@ -84,7 +84,7 @@ def run() -> Report:
 
 def _panel(report: Report, name: str) -> Panel:
     middles = {figure.name.partition(": ")[2]: figure.median for figure in report.figures if figure.name.startswith(f"{name}: ")}
-    bars = {"Relight": middles["relight, from asleep"], "bare engine": middles["bare engine by hand, exec to first token"]}
+    bars = {"relight": middles["relight, from asleep"], "bare engine": middles["bare engine by hand, exec to first token"]}
     return Panel(f"{name}: request to first token, ms", bars)
 
 
