@@ -690,3 +690,29 @@ async def test_spare_slot_that_could_not_be_filled_is_told_and_not_offered_the_s
     assert not await bench.shelf.fill(*spare, ENGINE)
     assert len(bench.notes) == 1
     assert bench.shelf.spare(1) is None
+
+
+# --- a folder that hangs
+
+
+async def test_request_does_not_wait_for_a_folder_that_hangs(bench: Bench) -> None:
+    asked = bench.begin()
+    bench.store.goes.clear()
+    bench.shelf = bench.another()
+    bench.shelf.begin()
+    waiting = asyncio.create_task(bench.restore(asked))
+    await bench.clock.advance(5)
+    assert await waiting is None
+    bench.store.goes.set()
+
+
+async def test_snapshot_that_is_checked_longer_than_reading_takes_is_left(bench: Bench) -> None:
+    asked = bench.begin()
+    await bench.shelf.restore(Chain(), 0, ENGINE)
+    bench.store.goes.clear()
+    waiting = asyncio.create_task(bench.restore(asked))
+    await bench.clock.advance(0)
+    await bench.clock.advance(2)
+    assert await waiting is None
+    assert "takes longer" in bench.notes[0]
+    bench.store.goes.set()

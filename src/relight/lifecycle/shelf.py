@@ -26,6 +26,7 @@ from relight.prefixes.store import Entry, Store
 # Until it has been measured: a file in the page cache is read faster, one on a network disk more slowly.
 _BYTES_A_SECOND: Final = 1e9
 _MEMORY: Final = 0.5  # weight of the newest measurement
+_LOOK_PATIENCE_S: Final = 5.0
 _UNKNOWN: Final = ("",)  # what a slot holds that was used for something else than a chat
 _LEAST_GAIN_S: Final = 0.02
 
@@ -221,8 +222,18 @@ class Shelf:
             self._rate += _MEMORY * (manifest.payload_bytes / spent_s - self._rate)
 
     async def _settled(self) -> None:
-        if self._looking is not None and not self._looking.done():
-            await asyncio.wait({self._looking})
+        if self._looking is not None:
+            await self._within(self._looking, _LOOK_PATIENCE_S)
+
+    async def _within(self, task: asyncio.Task[Any], seconds: float) -> bool:
+        """Whether `task` is done within so many seconds; it goes on otherwise. A bucket that hangs holds nobody."""
+        if not task.done():
+            patience = asyncio.create_task(self._means.clock.sleep(seconds), name="patience")
+            try:
+                await asyncio.wait({task, patience}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                patience.cancel()
+        return task.done()
 
     async def _look(self) -> None:
         before = set(self._entries)
@@ -259,7 +270,9 @@ class Shelf:
         opened = self._open(entry)
         opened.users += 1
         try:
-            file = await asyncio.shield(opened.checking)
+            if not await self._within(opened.checking, entry.manifest.prefill_s):
+                raise SnapshotError("checking it takes longer than reading the prompt")
+            file = opened.checking.result()
             if not await asyncio.to_thread(file.exists):  # it may have been checked a while ago
                 raise SnapshotError("it is gone")
             yield file
