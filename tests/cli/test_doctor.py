@@ -66,6 +66,7 @@ def test_right_configuration_passes_every_check(doctor: Doctor, tmp_path: Path) 
         "smol: weights",
         "smol: context",
         "smol: memory",
+        "snapshots folder",
     ]
     assert "llama, 0M parameters, Q4_1" in checks["smol: weights"].seen
 
@@ -580,3 +581,24 @@ class ServerOf:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+# --- snapshots --------------------------------------------------------------------------------------------------------
+
+
+def test_folder_of_snapshots_is_looked_at_where_a_model_uses_it(doctor: Doctor, tmp_path: Path) -> None:
+    _, checks = doctor('[models.smol]\nsource = "file:smol.gguf"\n[prefixes]\ndir = "snaps"\nmax_size = "1GiB"')
+    check = checks["snapshots folder"]
+    assert check.result is Result.PASS
+    assert check.seen.endswith("snaps: 0 snapshots, 0B of 1GiB")
+    folder = next(parent for parent in (tmp_path / "snaps", Path(check.seen.partition(": ")[0])) if parent.parent.exists())
+    (folder / ("0" * 16)).mkdir(parents=True)
+    (folder / ("0" * 16) / f"{'1' * 32}.snapshot").write_bytes(b"no snapshot")
+    _, checks = doctor('[models.smol]\nsource = "file:smol.gguf"\n[prefixes]\ndir = "snaps"')
+    assert checks["snapshots folder"].result is Result.WARN
+    assert "delete what is damaged" in (checks["snapshots folder"].advice or "")
+
+
+def test_folder_of_snapshots_is_nobodys_concern_without_an_engine_that_saves(doctor: Doctor) -> None:
+    _, checks = doctor('[models.demo]\nengine = "scripted"')
+    assert "snapshots folder" not in checks

@@ -11,7 +11,7 @@ import click
 
 from relight.cli.backend import provider_host
 from relight.cli.checks import Check, Result, folder_check, machine_checks
-from relight.cli.inspection import engine_check, has_weights, memory_of_all, model_checks
+from relight.cli.inspection import engine_check, has_weights, memory_of_all, model_checks, snapshots_check
 from relight.cli.output import config_option, json_option, print_json, print_table
 from relight.cli.provider import reach_check
 from relight.config.kinds import Kind, kind
@@ -62,6 +62,7 @@ def _checks(config_file: str, loaded: Loaded | ConfigError) -> Iterator[Check]:
     for name, model in models.items():
         yield from model_checks(name, model, loaded)
     yield from memory_of_all(loaded)
+    yield from snapshots_check(loaded)
 
 
 def _starts(loaded: Loaded) -> Iterator[Check]:

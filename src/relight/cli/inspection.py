@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from relight.config.schema import EngineKind, Model
 from relight.engines.kinds import engine_for, folder_of_weights, spec_for
 from relight.engines.llamacpp import origin
 from relight.engines.memory import machine_memory
-from relight.errors import RelightError
+from relight.errors import ConfigError, RelightError
 from relight.lifecycle.budget import Limit
 from relight.values import format_bytes
 from relight.weights.fit import POOLING_ADVICE, context_problem, memory_needed, pooling_problem
@@ -99,6 +100,35 @@ def total_check(needed: Mapping[str, int], limit: int) -> Check:
         return Check(Result.PASS, "memory", seen)
     advice = "nothing, if they may take turns: an idle one goes to sleep to make room; else use smaller models or context"
     return Check(Result.WARN, "memory", seen, advice)
+
+
+def snapshots_check(loaded: Loaded) -> Iterator[Check]:
+    """What lies in the folder of prefix snapshots, and whether more can, where a model makes use of it."""
+    models = loaded.config.models.values()
+    if not any(kind(model) is Kind.OURS and engine_for(model.engine, model.task).capabilities.snapshots for model in models):
+        return
+    from relight.serve.snapshots import open_store
+
+    problems: list[str] = []
+    try:
+        store = open_store(loaded, problems.append)
+    except ConfigError as error:
+        yield Check(Result.FAIL, "snapshots folder", error.message, error.hint)
+        return
+    entries = store.all()
+    size = sum(entry.manifest.payload_bytes for entry in entries)
+    exists = next(folder for folder in (store.folder, *store.folder.parents) if folder.exists())
+    is_writable = exists.is_dir() and os.access(exists, os.W_OK | os.X_OK)
+    limit = format_bytes(loaded.config.prefixes.max_size)
+    seen = f"{store.folder}: {len(entries)} snapshots, {format_bytes(size)} of {limit}"
+    if problems:
+        yield Check(Result.WARN, "snapshots folder", "; ".join([seen, *problems]), "delete what is damaged; it is made anew")
+    elif is_writable:
+        yield Check(Result.PASS, "snapshots folder", seen)
+    else:
+        yield Check(
+            Result.WARN, "snapshots folder", f"{seen}; not writable, so nothing is learned", "make it writable, or be content"
+        )
 
 
 def memory_of_all(loaded: Loaded) -> Iterator[Check]:
