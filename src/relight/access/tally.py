@@ -9,7 +9,7 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from limits import RateLimitItemPerDay, RateLimitItemPerMinute
+from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
 from msgspec import Struct
@@ -73,21 +73,22 @@ class Counts(MemoryStorage):
         self._sweep_at = max(_FIRST_SWEEP, 2 * len(self.expirations))
 
 
-class _Minute(RateLimitItemPerMinute):
-    __slots__ = ("key_for",)
+class _Remembering(RateLimitItem):
+    """The library puts a name together anew for each question, which takes longer than to answer it."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # The library puts a name together anew for each question, which takes longer than to answer it.
-        self.key_for = lru_cache(_NAMES_KEPT)(super().key_for)  # type: ignore[method-assign]
-
-
-class _Day(RateLimitItemPerDay):
     __slots__ = ("key_for",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.key_for = lru_cache(_NAMES_KEPT)(super().key_for)  # type: ignore[method-assign]
+
+
+class _Minute(_Remembering, RateLimitItemPerMinute):
+    """Requests."""
+
+
+class _Day(_Remembering, RateLimitItemPerDay):
+    """Tokens."""
 
 
 class Taken(Struct, frozen=True):

@@ -12,9 +12,8 @@ import click
 from relight.cli.output import config_option, json_option, print_json, print_table
 from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
-from relight.engines.kinds import engine_for
 from relight.errors import ExitCode, UsageError
-from relight.serve.snapshots import ground_of, open_store
+from relight.serve.snapshots import ground_of, open_store, takes_snapshots
 from relight.values import format_bytes
 from relight.weights.wanted import require
 
@@ -69,7 +68,7 @@ def _by_model(recorded: Iterable[Recorded], loaded: Loaded, wanted: str | None) 
             what = f'no model is called "{name}"' if name else "it is not clear for which model"
             raise UsageError(f"{request.name}: {what}", hint=f"say --model with one of: {', '.join(known)}")
         model = known[name]
-        if kind(model) is not Kind.OURS or not engine_for(model.engine, model.task).capabilities.snapshots:
+        if not takes_snapshots(model):
             raise UsageError(
                 f'{request.name}: "{name}" is served by {model.engine if kind(model) is Kind.OURS else "somebody else"}, which '
                 "saves nothing",

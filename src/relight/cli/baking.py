@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct, structs
 
+from relight.cli.trial import running
 from relight.clock import SystemClock
 from relight.config.schema import Model
-from relight.engines.kinds import engine_for, spec_for
-from relight.engines.process import start
+from relight.engines.kinds import spec_for
 from relight.engines.slots import Answer, Slots
-from relight.errors import EngineFailed, RelightError, SnapshotError
+from relight.errors import RelightError, SnapshotError
 from relight.prefixes.boundary import shared_part
 from relight.prefixes.key import Chain, chain
 from relight.prefixes.make import make
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from relight.engines.base import Address
 
-_STOP_S: Final = 3.0
 _WORDS: Final = "What can you do for me? Answer in one sentence."
 _TOKENS: Final = 16
 # Prompts that the engine keeps in memory by itself would answer in a snapshot's place.
@@ -99,40 +98,33 @@ class Oven:
         if missing:
             async with self.engine() as (address, folder):
                 made = {key: await self._bake(job, address, folder, progress) for key, job in reversed(missing.items())}
-        there = self._store.entries(self._ground)
         return [self._told(job, made, there) for job in jobs]
 
     def _told(self, job: Job, made: dict[str | None, Baked], there: dict[str, Entry]) -> Baked:
         """What became of a job; of several with the same prefix, the first is made and the others are there by then."""
-        baked = made.get(job.chain.prefix)
-        if baked is None or (baked.name != job.name and baked.reason is None):
-            return self._kept(job.name, there[job.chain.prefix or ""])
-        return structs.replace(baked, name=job.name)
+        if (entry := there.get(job.chain.prefix or "")) is not None:
+            return self._kept(job.name, entry)
+        baked = made[job.chain.prefix]
+        is_anothers = baked.name != job.name and baked.reason is None
+        return structs.replace(baked, name=job.name, state="kept" if is_anothers else baked.state)
 
     @asynccontextmanager
     async def engine(self) -> AsyncIterator[tuple[Address, Path]]:
         """An engine of its own, ready: where it answers, and the folder of its slots' files."""
-        clock = SystemClock()
         with TemporaryDirectory(prefix="relight-") as folder:
             slots = Path(folder) / "slots"
             slots.mkdir(mode=0o700)
             spec = spec_for(self._name, self._model, self._weights, Path(folder) / "bake.sock")
             spec = replace(spec, snapshots=slots, args=(*spec.args, _WITHOUT_MEMORY))
-            engine = await start(engine_for(self._model.engine, self._model.task), spec, clock)
-            try:
-                async with asyncio.timeout(float(self._model.wake_timeout)):
-                    await engine.ready()
+            async with running(self._model, spec, self._model.wake_timeout, SystemClock()) as engine:
                 yield engine.address, slots
-            except TimeoutError:
-                raise EngineFailed(f'model "{self._name}": engine was not ready within {self._model.wake_timeout}') from None
-            finally:
-                await engine.stop(_STOP_S)
 
     async def _bake(self, job: Job, address: Address, folder: Path, progress: Progress) -> Baked:
         began = Baked(name=job.name, model=self._name, state="failed")
+        slots = Slots(address, lambda done, total: progress(job.name, done, total))
         try:
-            await Slots(address).erase(0)  # what it knows of the one before would make this one look cheap
-            made = await make(Slots(address, lambda done, total: progress(job.name, done, total)), job.chat, 0)
+            await slots.erase(0)  # what it knows of the one before would make this one look cheap
+            made = await make(slots, job.chat, 0)
             about = About(
                 ground=self._ground,
                 prefix=job.chain.prefix or "",
@@ -141,7 +133,6 @@ class Oven:
                 prefill_s=made.seconds,
                 made_at=SystemClock().wall(),
             )
-            slots = Slots(address)
             question = _question(job.chat)
             plain = (await slots.answer(question, 0)).text
             entry = await asyncio.to_thread(self._store.add, folder / made.name, about)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from statistics import median
 from typing import TYPE_CHECKING
 
 import click
 
 from relight.cli.output import config_option, json_option, print_json, print_table
-from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
-from relight.engines.kinds import engine_for
 from relight.errors import UsageError
+from relight.serve.snapshots import takes_snapshots
 from relight.weights.wanted import require
 
 if TYPE_CHECKING:
@@ -47,11 +45,7 @@ def wake(name: str | None, tokens: tuple[int, ...], runs: int, config_file: str,
 
 def _chosen(name: str | None, loaded: Loaded) -> str:
     models = loaded.config.models
-    able = [
-        known
-        for known, model in models.items()
-        if kind(model) is Kind.OURS and engine_for(model.engine, model.task).capabilities.snapshots
-    ]
+    able = [known for known, model in models.items() if takes_snapshots(model)]
     if name is None and len(able) != 1:
         raise UsageError("bench: it is not clear of which model", hint=f"name one of: {', '.join(able) or 'none can be timed'}")
     if name is not None and name not in able:
@@ -71,8 +65,8 @@ async def _measure(name: str, loaded: Loaded, sizes: tuple[int, ...], runs: int)
 
 
 def _cells(one: Woken, every: list[Woken]) -> tuple[str, ...]:
-    plain = [other for other in every if other.tokens == one.tokens and not other.snapshot]
-    times = median(other.first_token_s for other in plain) / one.first_token_s if one.snapshot and plain else None
+    plain = next(other.first_token_s for other in every if other.tokens == one.tokens and not other.snapshot)
+    times = plain / one.first_token_s if one.snapshot else None
     prefix = f"{one.tokens} tokens" if one.tokens else "none"
     how = "snapshot" if one.snapshot else "read"
     shown = (one.wake_s, one.restore_s, one.prefill_s, one.first_token_s)

@@ -97,11 +97,16 @@ def port_check(host: str, port: int) -> Check:
     return Check(Result.PASS, "port", f"{where} is free")
 
 
+def room_for(folder: Path) -> tuple[Path, bool]:
+    """What there is of `folder` already, itself or the nearest above it, and whether something can be made there."""
+    exists = folder if folder.exists() else next(parent for parent in folder.parents if parent.exists())
+    return exists, exists.is_dir() and os.access(exists, os.W_OK | os.X_OK)
+
+
 def folder_check(folder: Path, *, is_complete: bool) -> Check:
     """Whether weights can be written into `folder`; `is_complete` says that nothing has to be downloaded any more."""
-    exists = folder if folder.exists() else next(parent for parent in folder.parents if parent.exists())
+    exists, is_writable = room_for(folder)
     free = shutil.disk_usage(exists).free
-    is_writable = exists.is_dir() and os.access(exists, os.W_OK | os.X_OK)
     seen = f"{folder}: {'writable' if is_writable else 'not writable'}, {format_bytes(free)} free"
     if is_complete:
         return Check(Result.PASS, "weights folder", seen + ("" if is_writable else "; nothing has to be written"))

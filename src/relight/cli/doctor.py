@@ -17,8 +17,8 @@ from relight.cli.provider import reach_check
 from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
 from relight.config.schema import Model
-from relight.engines.kinds import engine_for
 from relight.errors import ConfigError, ExitCode, RelightError
+from relight.serve.snapshots import takes_snapshots
 from relight.values import format_bytes
 from relight.weights.wanted import require
 
@@ -74,7 +74,7 @@ def _starts(loaded: Loaded) -> Iterator[Check]:
         elif kind(model) is Kind.OURS and has_weights(name, model, loaded):  # else its own check has said so
             click.echo(f"{name}: starting the engine and asking it for a few words …", err=True)
             yield _start(name, model, loaded)
-            if engine_for(model.engine, model.task).capabilities.snapshots:
+            if takes_snapshots(model):
                 click.echo(f"{name}: trying whether it takes a prefix snapshot back …", err=True)
                 yield _snapshots(name, model, loaded)
 

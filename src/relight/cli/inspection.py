@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from relight.cli.backend import place, why_no_weights
-from relight.cli.checks import Check, Result
+from relight.cli.checks import Check, Result, room_for
 from relight.cli.provider import provider_check
 from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded
@@ -104,10 +103,10 @@ def total_check(needed: Mapping[str, int], limit: int) -> Check:
 
 def snapshots_check(loaded: Loaded) -> Iterator[Check]:
     """What lies in the folder of prefix snapshots, and whether more can, where a model makes use of it."""
-    models = loaded.config.models.values()
-    if not any(kind(model) is Kind.OURS and engine_for(model.engine, model.task).capabilities.snapshots for model in models):
+    from relight.serve.snapshots import open_store, takes_snapshots
+
+    if not any(takes_snapshots(model) for model in loaded.config.models.values()):
         return
-    from relight.serve.snapshots import open_store
 
     problems: list[str] = []
     try:
@@ -117,8 +116,7 @@ def snapshots_check(loaded: Loaded) -> Iterator[Check]:
         return
     entries = store.all()
     size = sum(entry.manifest.payload_bytes for entry in entries)
-    exists = next(folder for folder in (store.folder, *store.folder.parents) if folder.exists())
-    is_writable = exists.is_dir() and os.access(exists, os.W_OK | os.X_OK)
+    _, is_writable = room_for(store.folder)
     limit = format_bytes(loaded.config.prefixes.max_size)
     seen = f"{store.folder}: {len(entries)} snapshots, {format_bytes(size)} of {limit}"
     if problems:

@@ -12,15 +12,13 @@ import msgspec
 
 from relight.cli.files import write_text
 from relight.cli.output import config_option, json_option, print_json, print_table
-from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
 from relight.decoding import NOT_JSON
-from relight.engines.kinds import engine_for
 from relight.errors import RelightError, UsageError
 from relight.prefixes.boundary import shared_part
 from relight.prefixes.key import SETTINGS, Chain
 from relight.prefixes.store import Entry, Store
-from relight.serve.snapshots import ground_of, open_store
+from relight.serve.snapshots import ground_of, open_store, takes_snapshots
 from relight.values import format_bytes
 
 if TYPE_CHECKING:
@@ -202,7 +200,7 @@ def _models(loaded: Loaded) -> dict[str, str]:
     """Names of models by what their snapshots can be read by."""
     found = {}
     for name, model in loaded.config.models.items():
-        if kind(model) is Kind.OURS and engine_for(model.engine, model.task).capabilities.snapshots:
+        if takes_snapshots(model):
             with suppress(RelightError, OSError):  # weights that are not here read nothing
                 found[ground_of(name, loaded)] = name
     return found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ import msgspec
 from relight.clock import Clock, SystemClock
 from relight.config.load import Loaded
 from relight.config.schema import Model, Task
+from relight.engines.base import Spec
 from relight.engines.connection import Exchange, exchange
 from relight.engines.kinds import engine_for, folder_of_weights, spec_for
 from relight.engines.process import EngineProcess, start
@@ -68,22 +69,35 @@ async def try_out(name: str, model: Model, loaded: Loaded, clock: Clock | None =
     with TemporaryDirectory(prefix="relight-") as folder:
         began = clock.now()
         spec = spec_for(name, model, _weights(name, model, loaded), Path(folder) / "trial.sock")
-        engine = await start(engine_for(model.engine, model.task), spec, clock)
-        try:
-            async with asyncio.timeout(patience):
-                await engine.ready()
-                load_s = clock.now() - began
-            patience = model.wake_timeout
-            async with asyncio.timeout(patience):
+        async with running(model, spec, patience, clock) as engine:
+            load_s = clock.now() - began
+            async with _in_time(engine, model.wake_timeout):
                 return await _timed(engine, load_s, clock)
-        except TimeoutError:
-            said = " / ".join(engine.last_lines()[-3:]) or "it wrote nothing"
-            raise EngineFailed(
-                f'model "{name}": engine did not answer within {patience}; last lines: {said}',
-                hint=f"raise models.{name}.wake_timeout, or use a smaller model or context",
-            ) from None
-        finally:
-            await engine.stop(_STOP_S)
+
+
+@asynccontextmanager
+async def running(model: Model, spec: Spec, patience: Duration, clock: Clock) -> AsyncIterator[EngineProcess]:
+    """An engine that answers, stopped at the end of the block. Raises `EngineFailed`, after `patience` at the latest."""
+    engine = await start(engine_for(model.engine, model.task), spec, clock)
+    try:
+        async with _in_time(engine, patience):
+            await engine.ready()
+        yield engine
+    finally:
+        await engine.stop(_STOP_S)
+
+
+@asynccontextmanager
+async def _in_time(engine: EngineProcess, patience: Duration) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(patience):
+            yield
+    except TimeoutError:
+        said, name = " / ".join(engine.last_lines()[-3:]) or "it wrote nothing", engine.spec.model
+        raise EngineFailed(
+            f'model "{name}": engine did not answer within {patience}; last lines: {said}',
+            hint=f"raise models.{name}.wake_timeout, or use a smaller model or context",
+        ) from None
 
 
 def _patience(model: Model) -> Duration:

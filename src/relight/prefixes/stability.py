@@ -101,9 +101,9 @@ def _name(tool: Any) -> str:
 
 def _likeness(old: list[tuple[str, str]], new: list[tuple[str, str]]) -> float:
     """Part of the new text that stands in the old one: whole pieces anywhere, else their common ends."""
-    known = {text for _, text in old}
-    total, same = 0, 0
     others = [text for _, text in old]
+    known = set(others)
+    total, same = 0, 0
     for place, (_, text) in enumerate(new):
         total += len(text)
         if text in known:

@@ -61,13 +61,15 @@ class _Unread(EngineCrashed):
     """
 
 
-class Asking(msgspec.Struct, frozen=True):
+class Asking(msgspec.Struct):
     """One request in front of whoever may answer it."""
 
     front: Front
     it: Interaction
     reply: Reply
     dialect: Dialect
+    broken: Break | None = None
+    """Where the prompt's beginning parts from the client's last one; what that costs is known with the answer."""
 
     async def engine(self, served: Served, prepared: Prepared, claim: Claim) -> None:
         """Have an engine of ours answer, waking it. Raises what `Ticket` raises, and `EngineCrashed` or `EngineRejected`."""
@@ -167,7 +169,7 @@ class Asking(msgspec.Struct, frozen=True):
         if self.front.recorder is not None:
             self.front.recorder.saw(served.name, chain, prepared.body)
         client = (served.name, claim.who, self.it.http.user_agent)
-        self.it.broken = self.front.watcher.compare(client, chain.prefix, prepared.body)
+        self.broken = self.front.watcher.compare(client, chain.prefix, prepared.body)
 
     async def _restore(self, served: Served, turn: Turn, chain: Chain) -> None:
         """Have the slot know what the request begins with, if there is a snapshot of it."""
@@ -264,8 +266,8 @@ class Asking(msgspec.Struct, frozen=True):
         it.prompt_tokens, it.cached_tokens, it.completion_tokens = usage.prompt, usage.cached, usage.completion
         it.finish = usage.finish
         it.split_decode(usage.decode_s)
-        if it.broken is not None:
-            self._tell(it.broken)
+        if self.broken is not None:
+            self._tell(self.broken)
         provided = self.front.providers.get(it.answered_by)
         if provided is not None:
             it.cost_usd = provided.cost(it)

@@ -6,13 +6,20 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded
+from relight.config.schema import Model
 from relight.config.secrets import resolve
 from relight.engines.kinds import engine_for
 from relight.prefixes.key import ground
 from relight.prefixes.store import Store
 from relight.weights.fingerprint import fingerprint
 from relight.weights.wanted import require
+
+
+def takes_snapshots(model: Model) -> bool:
+    """Whether an engine of ours serves this model that can save what it has read."""
+    return kind(model) is Kind.OURS and engine_for(model.engine, model.task).capabilities.snapshots
 
 
 def open_store(loaded: Loaded, note: Callable[[str], None]) -> Store:

@@ -100,8 +100,6 @@ class Interaction(Struct, eq=False):
     bytes_out: int = 0
     pieces: int = 0
     """Pieces of a stream that have passed, about one a token."""
-    broken: Any = None
-    """Where the prompt's beginning parts from the client's last one, before it is known what that costs."""
     prefix_break: dict[str, Any] | None = None
     """What kept the prompt's beginning from being the same as before, and what reading it again cost."""
     content: dict[str, Any] | None = None
