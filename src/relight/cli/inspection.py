@@ -118,7 +118,7 @@ def snapshots_check(loaded: Loaded) -> Iterator[Check]:
     size = sum(entry.manifest.payload_bytes for entry in entries)
     _, is_writable = room_for(store.folder)
     limit = format_bytes(loaded.config.prefixes.max_size)
-    seen = f"{store.folder}: {len(entries)} snapshots, {format_bytes(size)} of {limit}"
+    seen = f"{store.folder}: {len(entries)} snapshot{'' if len(entries) == 1 else 's'}, {format_bytes(size)} of {limit}"
     if problems:
         yield Check(Result.WARN, "snapshots folder", "; ".join([seen, *problems]), "delete what is damaged; it is made anew")
     elif is_writable:
