@@ -398,7 +398,7 @@ async def test_model_wakes_again_after_its_folder_of_sockets_was_cleaned_away(tm
         folder = door.engine.socket.parent
         await door.call("POST", "/models/toy/sleep").done()
         await door.until_state("asleep")
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # the engine may be taking its socket away just now
         assert (await door.ask("text=back").done()).status == 200
 
 
