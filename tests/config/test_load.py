@@ -201,7 +201,10 @@ engine = "lama.cpp"
         ("[[server]]\nport = 1", "relight.toml:1: server: should be a table, got a list; write [server]"),
         (
             DEMO + "[colours]\n",
-            "relight.toml:3: colours: unknown key; known here: auth, limits, log, models, prefixes, server, service, weights",
+            (
+                "relight.toml:3: colours: unknown key; known here: assistant, auth, limits, log, models, prefixes, server, "
+                "service, weights"
+            ),
         ),
     ],
 )

@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Iterator
 
 from relight.config.address import is_loopback, split
+from relight.config.assistant import ASSISTANT
 from relight.config.keys import KEYS_VARIABLE, Path
 from relight.config.leaf import shown
 from relight.config.models import model_problems
 from relight.config.origin import Origin, Problem
 from relight.config.schema import Config
+from relight.config.talk import assistant_problems
 
 
 def cross_checks(config: Config, origin: Callable[[Path], Origin]) -> Iterator[Problem]:
@@ -20,6 +22,7 @@ def cross_checks(config: Config, origin: Callable[[Path], Origin]) -> Iterator[P
     else:
         text = "no model is configured, so there is nothing to serve; add [models.NAME] (relight init shows one)"
         yield Problem(origin(("models",)), ("models",), text)
+    yield from assistant_problems(config, origin)
     yield from _default_model(config, origin)
     yield from _host(config, origin)
     yield from _store(config, origin)
@@ -30,15 +33,22 @@ def _default_model(config: Config, origin: Callable[[Path], Origin]) -> Iterator
     name = config.service.default_model
     if name is None or name in config.models or not config.models:
         return
+    if config.assistant.is_there and _is_assistant(name, config):
+        return
     from relight.config.suggest import instead
 
     path = ("service", "default_model")
     yield Problem(origin(path), path, f"no model is called {shown(name)}; {instead(name, config.models)}")
 
 
+def _is_assistant(name: str, config: Config) -> bool:
+    model, colon, mode = name.partition(":")
+    return model == ASSISTANT and (mode in config.assistant.modes if colon else True)
+
+
 def _host(config: Config, origin: Callable[[Path], Origin]) -> Iterator[Problem]:
     host = config.server.host
-    if config.server.public or config.auth.keys.secret is not None or is_loopback(host):
+    if config.server.public or config.assistant.public or config.auth.keys.secret is not None or is_loopback(host):
         return
     path = ("server", "host")
     text = (

@@ -128,7 +128,7 @@ def _key(path: Path, annotated: Any, info: FieldInfo | None = None) -> Key:
     )
 
 
-_SECRETS: Final = {"auth": KEYS_VARIABLE, "prefixes": "RELIGHT_PREFIXES_KEY"}
+_SECRETS: Final = {"auth": KEYS_VARIABLE, "prefixes": "RELIGHT_PREFIXES_KEY", "assistant": "RELIGHT_ASSISTANT_KEY"}
 
 
 def _name_of_secret(path: Path, info: FieldInfo) -> Key:

@@ -37,6 +37,10 @@ def _example_parts(section: Section) -> Iterator[str]:
     if not section.is_named:
         yield "\n".join(_example_section(section, section.path, section.keys.values()))
         return
+    if section.path[0] != "models":
+        name = section.name.example if section.name else NAME
+        yield "\n".join(_example_section(section, (*section.path[:-1], name), section.keys.values(), is_out=True))
+        return
     # One model for each kind: no model can have all the keys.
     for kind, (name, title) in _EXAMPLE_MODELS.items():
         first = [key for key in section.keys.values() if _is_shown_at(kind, key.path[-1])]
@@ -177,7 +181,7 @@ def _page_section(section: Section) -> Iterator[str]:
     yield f"## `[{dotted(section.path)}]`\n\n{section.description}\n"
     if section.name is not None:
         yield f"`{section.path[-1]}` is a name of your choice, of the form {_code(section.name.pattern)}.\n"
-        for kind in Kind:
+        for kind in Kind if section.path[0] == "models" else ():
             yield f"- Keys of {kind.value}: {', '.join(_code(name) for name, kinds in BELONGS.items() if kind in kinds)}."
         yield ""
     yield "| key | type | default | bounds | what it does | environment variable |"

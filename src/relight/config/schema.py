@@ -9,6 +9,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
+from relight.config.assistant import ASSISTANT, Assistant
+from relight.config.fields import Count, ModelName, SecretName, Sha256
 from relight.values import Bytes, Duration
 
 
@@ -43,12 +45,6 @@ class LogFormat(StrEnum):
     AUTO = "auto"
     JSON = "json"
     TEXT = "text"
-
-
-# A pattern or bound of an optional key, or of a table's names, has to stand on its own: msgspec takes none beside `| None`.
-Count = Annotated[int, Meta(ge=1)]
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-ModelName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._:/-]*$", examples=["smol"])]
 
 
 class Service(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,6 +90,15 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool,
         Meta(description="Serve other machines although no key is asked for. Anyone who reaches the port may use the models."),
     ] = False
+    trusted_hops: Annotated[
+        int,
+        Meta(
+            description="Proxies in front of this server whose X-Forwarded-For is believed, so that limits count visitors, "
+            "not the proxy: 1 on Cloud Run. With 0 the header is ignored.",
+            ge=0,
+            le=10,
+        ),
+    ] = 0
     memory: Annotated[
         Bytes | None,
         Meta(
@@ -136,14 +141,6 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=["8s"],
         ),
     ] = Duration(8)
-
-
-class SecretName(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The name of a secret, never the secret: it is read from the environment, or from a file `.env` beside this one."""
-
-    secret: Annotated[
-        str | None, Meta(description="Name of the environment variable that holds it.", examples=["OPENAI_API_KEY"])
-    ] = None
 
 
 class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -375,6 +372,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weights: Weights = field(default_factory=Weights)
     auth: Auth = field(default_factory=Auth)
     limits: Limits = field(default_factory=Limits)
+    assistant: Assistant = field(default_factory=Assistant)
     prefixes: Prefixes = field(default_factory=Prefixes)
     log: Log = field(default_factory=Log)
 
@@ -382,6 +380,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Name of the model for requests that name none, if that is clear."""
         if self.service.default_model is not None:
             return self.service.default_model
+        if self.assistant.is_there:
+            return ASSISTANT
         return next(iter(self.models)) if len(self.models) == 1 else None
 
 
