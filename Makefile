@@ -26,6 +26,7 @@ $(READY_DEV): $(READY)
 
 run: $(READY)    ## serve the example: a page, an API and a real model that sleeps when idle
 	@$(VENV)/bin/relight models pull --config $(CONFIG)
+	@$(VENV)/bin/relight modes prepare --config $(CONFIG)
 	@$(VENV)/bin/relight serve --config $(CONFIG)
 
 test: $(READY_DEV) ## everything: pure, in-process, and with the real engine and browser

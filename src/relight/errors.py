@@ -220,7 +220,7 @@ class RateLimited(RelightError):
 
 
 class OverBudget(RelightError):
-    """The key has used up its tokens of the day."""
+    """Whoever asks has used up its tokens of the day."""
 
     code = "over_budget"
     category = Category.OVER_BUDGET

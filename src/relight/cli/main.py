@@ -23,6 +23,8 @@ _COMMANDS: Final = {
     "keys": "relight.cli.keys:keys",
     "bake": "relight.cli.bake:bake",
     "prefixes": "relight.cli.prefixes:prefixes",
+    "modes": "relight.cli.modes:modes",
+    "prompt": "relight.cli.prompt:prompt",
     "bench": "relight.cli.bench:bench",
     "completion": "relight.cli.completion:completion",
 }

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import msgspec.structs
 
+from relight.config.load import Loaded
 from relight.config.schema import Config
 from relight.decoding import NOT_JSON
 from relight.engines.kinds import engine_for
@@ -45,6 +47,32 @@ def read(file: Path) -> Recorded:
         raise UsageError(f"{file}: is no request ({error})", hint="it should hold the JSON body of one request") from None
     model = body.get("model")
     return Recorded(file.stem, model if isinstance(model, str) else None, body)
+
+
+def of_modes(loaded: Loaded) -> list[Recorded]:
+    """What the assistant's prompts begin with, one for each mode; none where there is no assistant. Raises `ConfigError`."""
+    section = loaded.config.assistant
+    if not section.is_there:
+        return []
+    from relight.assistant.conversation import Conversation
+    from relight.assistant.draft import Draft
+    from relight.assistant.prompts import load_prompts
+    from relight.config.assistant import ASSISTANT, Mode
+    from relight.serve.equip import model_of, whole_knowledge
+
+    prompts = load_prompts(section, loaded.folder, loaded.config.service.name)
+    prompts = msgspec.structs.replace(prompts, knowledge=whole_knowledge(loaded))
+    modes: dict[str | None, Mode] = {name: mode for name, mode in section.modes.items() if mode.reply is None}
+    if not section.modes:
+        modes[None] = Mode()
+    recorded = []
+    for name, mode in modes.items():
+        model = mode.model or model_of(loaded)
+        draft = Draft(mode, prompts.system(name), Conversation("Hello"), (), {}, model)
+        if draft.system:
+            called = f"{ASSISTANT}:{name}" if name else ASSISTANT
+            recorded.append(Recorded(called, model, draft.chat(prompts.schemas.get(name or ""), 0)))
+    return recorded
 
 
 def as_asked(recorded: Recorded, name: str, config: Config) -> tuple[dict[str, Any], Chain]:

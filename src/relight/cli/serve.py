@@ -156,7 +156,7 @@ def _read_ahead(loaded: Loaded, lacking: Mapping[str, str]) -> None:
     from relight.weights.readahead import read_ahead
     from relight.weights.wanted import keeps_weights, wanted
 
-    name = loaded.config.default_model()
+    name = loaded.config.answering_model()
     if name is None or name in lacking or not keeps_weights(model := loaded.config.models[name]):
         return
     read_ahead(wanted(name, model, loaded.folder, loaded.config.weights.dir).path)
@@ -226,7 +226,7 @@ def _chat_options(config: Config) -> str | None:
     chatting = [name for name, model in config.models.items() if model.task is Task.CHAT]
     if not chatting:
         return None
-    return "" if config.default_model() in chatting else f" --model {chatting[0]}"
+    return "" if config.answering_model() in chatting else f" --model {chatting[0]}"
 
 
 def _key_variable(config: Config) -> str | None:
@@ -239,9 +239,13 @@ def _key_variable(config: Config) -> str | None:
 
 
 def _curl(config: Config, base: str, key_variable: str | None) -> str:
-    """A request to the default model, or to the first."""
+    """A request to the assistant, else to the default model, or to the first."""
     name = config.default_model() or next(iter(config.models))
-    path, body = _EXAMPLES[config.models[name].task]
     key = f' -H "authorization: Bearer ${key_variable}"' if key_variable else ""
-    data = json.dumps({"model": name, **body})
+    if name in config.models:
+        path, body = _EXAMPLES[config.models[name].task]
+        data = json.dumps({"model": name, **body})
+    else:
+        path, question = "/chat", next(iter(config.assistant.page.suggestions), "Hello!")
+        data = json.dumps({"message": question, "stream": True})
     return f"curl -N {base}{path}{key} -H 'content-type: application/json' -d '{data}'"

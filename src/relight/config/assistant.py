@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
 
-from relight.config.fields import Count, ModeName, SecretName
+from relight.config.fields import Count, ModeName, SecretName, Share, Temperature
 from relight.values import Bytes, Duration
 
 ASSISTANT: Final = "assistant"
@@ -54,12 +54,19 @@ class Mode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: Annotated[
         str | None, Meta(description="Model that answers in this mode; left out: `assistant.model`.", examples=["cloud"])
     ] = None
-    temperature: Annotated[float | None, Meta(description="Sampling temperature of the answers.", le=2, examples=[0.3])] = None
-    top_p: Annotated[float | None, Meta(description="Share of probability that is sampled from.", le=1, examples=[0.9])] = None
+    temperature: Annotated[Temperature | None, Meta(description="Sampling temperature of the answers.", examples=[0.3])] = None
+    top_p: Annotated[Share | None, Meta(description="Share of probability that is sampled from.", examples=[0.9])] = None
     max_tokens: Annotated[Count | None, Meta(description="Most tokens of an answer.", examples=[200])] = None
     json_schema: Annotated[
         str | None,
         Meta(description="File with a JSON Schema that answers keep to.", examples=["schemas/booking.json"]),
+    ] = None
+    reply: Annotated[
+        str | None,
+        Meta(
+            description="Always the same answer: no model is asked, none wakes, nothing is spent.",
+            examples=["I can tell you about my work. What would you like to know?"],
+        ),
     ] = None
 
 
@@ -102,6 +109,9 @@ class Says(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     too_long: Annotated[str, Meta(description="The message, or the conversation, is too long.")] = (
         "That is more than I can read at once. Please ask in fewer words, or start a new conversation."
+    )
+    unknown: Annotated[str, Meta(description="Nothing that `assistant.quote` could quote is about the question.")] = (
+        "I do not know that."
     )
     refused: Annotated[str, Meta(description="The visitor may not ask here, or the request is not right.")] = (
         "I cannot answer this request."
@@ -170,6 +180,20 @@ class Assistant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = 2000
     passages: Annotated[int, Meta(description="How many passages are looked up then.", ge=1, le=20, examples=[4])] = 4
+    quote: Annotated[
+        bool,
+        Meta(
+            description="Answer in whole sentences of the passages that were looked up: for models too small to be trusted with "
+            "words of their own. Needs llama.cpp, and knowledge beyond `knowledge_budget`."
+        ),
+    ] = False
+    subject: Annotated[
+        str | None,
+        Meta(
+            description='Whom "you" means: questions are looked up, and those to be quoted are asked, with this name instead.',
+            examples=["Mira"],
+        ),
+    ] = None
     default_mode: Annotated[
         str | None,
         Meta(description="Mode of messages that fit no other; left out: the persona alone answers them.", examples=["projects"]),
@@ -182,10 +206,9 @@ class Assistant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = DetectorKind.MINILM
     threshold: Annotated[
-        float | None,
+        Share | None,
         Meta(
             description="Confidence below which no mode is taken; `relight modes fit` finds it. Left out: the detector's own.",
-            le=1,
             examples=[0.5],
         ),
     ] = None

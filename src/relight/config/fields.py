@@ -7,6 +7,8 @@ from msgspec import Meta, Struct
 
 # A pattern or bound of an optional key, or of a table's names, has to stand on its own: msgspec takes none beside `| None`.
 Count = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Temperature = Annotated[float, Meta(ge=0, le=2)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 ModelName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._:/-]*$", examples=["smol"])]
 ModeName = Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,40}$", examples=["projects"])]
@@ -20,4 +22,4 @@ class SecretName(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
 
 
-__all__ = ["Count", "ModeName", "ModelName", "SecretName", "Sha256"]
+__all__ = ["Count", "ModeName", "ModelName", "SecretName", "Sha256", "Share", "Temperature"]

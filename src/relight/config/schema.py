@@ -384,6 +384,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return ASSISTANT
         return next(iter(self.models)) if len(self.models) == 1 else None
 
+    def answering_model(self) -> str | None:
+        """As `default_model`, and where that is the assistant: the model behind it."""
+        name = self.default_model()
+        if name is None or name in self.models:
+            return name
+        return self.assistant.model or next(iter(self.models), None)
+
 
 __all__ = [
     "Auth",

@@ -55,7 +55,7 @@ def read_responses(body: dict[str, Any]) -> Prompt:
 
 def count_words(node: object) -> int:
     """Tokens of a text, or of every text in a tree of contents."""
-    return sum(len(text.split()) for text in _texts(node))
+    return sum(len(text.split()) for text in all_texts(node))
 
 
 def read_flag(body: dict[str, Any], key: str) -> bool:
@@ -118,12 +118,13 @@ def _text(content: object) -> str:
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
-def _texts(node: object) -> Iterator[str]:
+def all_texts(node: object) -> Iterator[str]:
+    """Every text in a tree of contents."""
     if isinstance(node, str):
         yield node
     elif isinstance(node, list):
         for child in node:
-            yield from _texts(child)
+            yield from all_texts(child)
     elif isinstance(node, dict):
         for key in ("text", "content", "output", "thinking", "arguments"):
-            yield from _texts(node.get(key))
+            yield from all_texts(node.get(key))

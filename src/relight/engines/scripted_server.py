@@ -17,7 +17,7 @@ from relight.engines.script import Fault, FaultKind, Script, find_script
 from relight.engines.scripted_answer import Answer, Stamp, compose
 from relight.engines.scripted_dialects import CHAT, COMPLETION, MESSAGES, Dialect, Json, Progress, cut, encode
 from relight.engines.scripted_http import Connection, Request
-from relight.engines.scripted_prompt import read_chat
+from relight.engines.scripted_prompt import all_texts, count_words, read_chat
 from relight.engines.scripted_responses import RESPONSES
 from relight.engines.scripted_slots import Slot, Slots
 from relight.engines.scripted_vectors import embed, rerank
@@ -30,6 +30,11 @@ _DIALECTS: Final = {
     "/v1/responses": RESPONSES,
 }
 _VECTORS: Final[dict[str, Callable[[Json, str], Json]]] = {"/v1/embeddings": embed, "/v1/rerank": rerank}
+# A chat as text, and a text as tokens, of which each word is one.
+_TEXTS: Final[dict[str, Callable[[Json], Json]]] = {
+    "/apply-template": lambda body: {"prompt": " ".join(all_texts(body.get("messages")))},
+    "/tokenize": lambda body: {"tokens": list(range(count_words(body.get("content"))))},
+}
 _GARBAGE: Final = b"\x16\x03\x01\xff\xfe\x00 this is not HTTP \x80\x81\r\n"
 _PROGRESS_STEPS: Final = 4
 _ERROR_TYPES: Final = {
@@ -98,6 +103,8 @@ class Server:
             await self._generate(_DIALECTS[request.path], _read_json(request.body), out)
         elif request.method == "POST" and request.path == "/v1/messages/count_tokens":
             await out.send_json(200, encode({"input_tokens": read_chat(_read_json(request.body)).tokens}))
+        elif request.method == "POST" and request.path in _TEXTS:
+            await out.send_json(200, encode(_TEXTS[request.path](_read_json(request.body))))
         elif request.method == "POST" and request.path in _VECTORS:
             await out.send_json(200, encode(_VECTORS[request.path](_read_json(request.body), self._settings.model)))
         else:

@@ -58,6 +58,10 @@ class Slots:
         asked = {"content": prompt, "add_special": True, "parse_special": True}
         return list(await self._ask("/tokenize", asked, "tokens", list[int]))
 
+    async def count(self, text: str) -> int:
+        """How many tokens a text is, by itself."""
+        return len(await self._ask("/tokenize", {"content": text, "add_special": False}, "tokens", list[int]))
+
     async def read(self, tokens: list[int], slot: int) -> Reading:
         """Have a slot hold exactly these tokens; what it knows of them is not read again."""
         asked = {"prompt": tokens, "n_predict": 0, "id_slot": slot, "stream": True, "return_progress": True}

@@ -20,7 +20,6 @@ SETTINGS: Final = (
     "parallel_tool_calls",
     "response_format",
     "json_schema",
-    "grammar",
     "chat_template_kwargs",
     "reasoning_format",
     "reasoning_effort",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
+from relight.config.schema import Content
 from relight.errors import MethodNotAllowed, PathNotFound, RelightError
 from relight.serve import translations as words
+from relight.serve.assistant import AssistantRoutes
 from relight.serve.completions import Completions
 from relight.serve.front import Front, Served
 from relight.serve.http import Receive, Request, Scope, Send
@@ -15,6 +18,7 @@ from relight.serve.ollama import Ollama
 from relight.serve.ops import Ops
 from relight.serve.page import Pages
 from relight.serve.reply import error_headers
+from relight.telemetry import redact
 from relight.wire.anthropic import Messages
 from relight.wire.dialect import Dialect
 from relight.wire.ollama import OllamaChat, OllamaGenerate
@@ -29,7 +33,7 @@ _CORS: Final = [
     (b"access-control-allow-headers", b"*, authorization"),
     (b"access-control-max-age", b"86400"),
 ]
-_EXPOSED: Final = b"x-relight-interaction, x-relight-model, x-relight-wake-ms, server-timing, retry-after"
+_EXPOSED: Final = b"x-relight-interaction, x-relight-model, x-relight-mode, x-relight-wake-ms, server-timing, retry-after"
 
 
 class App:
@@ -57,17 +61,33 @@ class App:
         waits = f"; {running} running get up to {grace} more (Ctrl-C again ends them now)" if running else ""
         self.front.sink.note("INFO", f"stopping{waits}")
 
+    @asynccontextmanager
+    async def lifespan(self, _outer: object = None) -> AsyncIterator[None]:
+        """For an application that this one is mounted into, which is not told of the lifespan of what it mounts:
+        `FastAPI(lifespan=app.lifespan)`."""
+        await self.prepare()
+        try:
+            yield
+        finally:
+            await self.stop()
+
     async def prepare(self) -> None:
         """Load what the first request would have to wait for. Call it once the server listens; nothing fails without it."""
         await asyncio.to_thread(self.front.limiter.prepare)
+        if self.front.config.log.content is Content.REDACTED:
+            await asyncio.to_thread(redact.prepare)
         for provided in self.front.providers.values():
             await provided.provider.prepare()
+        if self.front.desk is not None:
+            self.front.desk.prepare()
 
     async def stop(self) -> None:
         """Stop every engine: running answers get the grace, then end with an error. Returns when no process is left."""
         self.front.is_stopping = True
         self.front.connections.close()
         await asyncio.gather(self._leave_providers(), *(self._stop_engine(served) for served in self.front.models.values()))
+        if self.front.desk is not None:
+            await self.front.desk.finish()
         await self.front.limiter.close()  # last: answers are charged at their end
         if self._stopped is not None:
             self._stopped()
@@ -111,7 +131,7 @@ class App:
 
     async def _preflight(self, request: Request) -> None:
         """A browser asks whether a page may call. It sends no key with the question, so none is asked for."""
-        if not self.front.gate.is_open_to_pages:
+        if not self.front.gate.is_open_to_page(request):
             self.front.gate.admit(request)
         await request.answer(204, b"", _CORS)
 
@@ -137,7 +157,7 @@ def _let_page_read(request: Request) -> None:
 
 
 def _routes(front: Front) -> tuple[dict[str, Methods], list[tuple[str, Methods]]]:
-    ops, pages, ollama = Ops(front), Pages(), Ollama(front)
+    ops, pages, ollama, assistant = Ops(front), Pages(_presented(front)), Ollama(front), AssistantRoutes(front)
 
     def model(dialect: Dialect, path: str, translation: Translation | None = None) -> Methods:
         return {"POST": Completions(front, dialect, path, translation)}
@@ -150,6 +170,10 @@ def _routes(front: Front) -> tuple[dict[str, Methods], list[tuple[str, Methods]]
         "/v1/responses": model(Responses(), "/v1/responses", words.RESPONSES),
         "/v1/messages": model(Messages(), "/v1/messages", words.MESSAGES),
         "/v1/messages/count_tokens": model(Messages(), "/v1/messages/count_tokens"),
+        "/chat": {"POST": Completions(front, front.desk.dialect, "/chat")} if front.desk else {"POST": assistant.none},
+        "/feedback": {"POST": assistant.feedback},
+        "/assistant": {"GET": assistant.about},
+        "/assistant/wake": {"POST": assistant.wake},
         "/api/chat": model(OllamaChat(), "/api/chat", words.OLLAMA_CHAT),
         "/api/generate": model(OllamaGenerate(), "/api/generate", words.OLLAMA_GENERATE),
         "/api/embed": model(OllamaGenerate(), "/api/embed", words.OLLAMA_EMBED),
@@ -164,6 +188,7 @@ def _routes(front: Front) -> tuple[dict[str, Methods], list[tuple[str, Methods]]
         "/status": {"GET": ops.status},
         "/metrics": {"GET": ops.metrics},
         "/": {"GET": pages.index},
+        "/widget.js": {"GET": pages.widget},
     }
     prefixes: list[tuple[str, Methods]] = [
         ("/v1/models/", {"GET": ops.model}),
@@ -171,6 +196,15 @@ def _routes(front: Front) -> tuple[dict[str, Methods], list[tuple[str, Methods]]
         ("/assets/", {"GET": pages.asset}),
     ]
     return exact, prefixes
+
+
+def _presented(front: Front) -> dict[str, object] | None:
+    """What the page and the widget say of the assistant before they have asked."""
+    if front.desk is None:
+        return None
+    page = front.desk.section.page
+    title = page.title or front.config.service.name
+    return {"title": title, "greeting": page.greeting, "suggestions": list(page.suggestions), "accent": page.accent}
 
 
 def _dialect_of(path: str) -> Dialect:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import structs
 
+from relight.config.assistant import ASSISTANT
 from relight.decoding import NOT_JSON
 from relight.errors import ContextOverflow, EngineCrashed, EngineFailed, EngineRejected, ProviderUnavailable, RelightError, quiet
 from relight.lifecycle.learner import Answered
@@ -16,9 +18,10 @@ from relight.lifecycle.turns import Claim
 from relight.prefixes.key import Chain
 from relight.prefixes.key import chain as chain_of
 from relight.prefixes.stability import Break
-from relight.serve.front import Front, Provided, Served
+from relight.serve.front import Front, Provided, Served, provider_speech
 from relight.serve.http import JSON
-from relight.serve.prepare import CHAT, Prepared
+from relight.serve.prepare import CHAT, Prepared, Question, prepare
+from relight.serve.ready_made import ReadyMade
 from relight.serve.reply import Reply
 from relight.telemetry.interaction import Interaction, Phase
 from relight.values import format_bytes
@@ -70,6 +73,8 @@ class Asking(msgspec.Struct):
     dialect: Dialect
     broken: Break | None = None
     """Where the prompt's beginning parts from the client's last one; what that costs is known with the answer."""
+    listener: Callable[[str], None] | None = None
+    """Told of the words of the answer at its end."""
 
     async def engine(self, served: Served, prepared: Prepared, claim: Claim) -> None:
         """Have an engine of ours answer, waking it. Raises what `Ticket` raises, and `EngineCrashed` or `EngineRejected`."""
@@ -105,6 +110,14 @@ class Asking(msgspec.Struct):
             return
         with self.front.elsewhere:
             await self._hire(provided, prepared)
+
+    async def ready_made(self, text: str, question: Question) -> None:
+        """Give an answer that no model has to be asked for, in the words of the dialect."""
+        self.it.backend = self.it.answered_by = ASSISTANT
+        self.reply.says_who(ASSISTANT)
+        self.it.enter(Phase.PREFILL)
+        prepared = prepare(question, provider_speech(question.about.model))
+        await self._pass_on(ReadyMade(text, question.about, stream=self.it.stream), prepared)
 
     async def _hire(self, provided: Provided, prepared: Prepared) -> None:
         self.it.enter(Phase.PREFILL)
@@ -145,7 +158,7 @@ class Asking(msgspec.Struct):
             if (eta_s := ticket.eta_s) is not None:
                 self.it.enter(Phase.WAKE)
                 if self.it.stream:
-                    await self.reply.comment(f"waking {served.name}, about {eta_s:.1f} s left")
+                    await self.reply.waking(served.name, eta_s)
                 await ticket.awake()
             if not ticket.has_turn:
                 self.it.enter(Phase.QUEUE)
@@ -220,7 +233,7 @@ class Asking(msgspec.Struct):
         """Give the client its answer. One that is empty is held back, and what is to be asked in its place is returned."""
         is_stream = (answer.get(b"content-type") or b"").startswith(b"text/event-stream")
         heard = self.dialect if prepared.writer is None else _CHAT  # what is told by a writer was asked in OpenAI's words
-        tap = Tap(heard, stream=is_stream, keep_text=self.front.keeps_content)
+        tap = Tap(heard, stream=is_stream, keep_text=self.front.keeps_content or self.listener is not None)
         if is_stream and self.it.stream:
             return await self._stream(answer, tap, prepared)
         body = await _collect(answer, tap)
@@ -275,6 +288,8 @@ class Asking(msgspec.Struct):
             it.fail(quiet(EngineFailed(f"engine: {usage.error}"), _IN_STREAM) if provided is None else _failed_in_stream())
         if self.front.keeps_content:
             self.front.keep_content(it, reply=tap.text)
+        if self.listener is not None:
+            self.listener(tap.text)
 
     def _tell(self, broken: Break) -> None:
         """Say what kept the prompt from beginning as before, and what that cost."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from relight.config.assistant import ASSISTANT
 from relight.errors import Category, ClientGone, InvalidRequest, NotSupported, RelightError, Stopping
 from relight.lifecycle.machine import State
 from relight.lifecycle.turns import Claim
@@ -15,13 +16,16 @@ from relight.serve.admission import Visitor
 from relight.serve.asking import Asking
 from relight.serve.front import Backend, Front, Served
 from relight.serve.http import Request, check_json
-from relight.serve.prepare import Question, can_answer, prepare
+from relight.serve.prepare import ASSISTANT_CHAT, Question, can_answer, prepare
 from relight.serve.reply import Reply
 from relight.serve.watch import Watch
 from relight.telemetry.interaction import Interaction
 from relight.wire.dialect import Dialect
 from relight.wire.mending import Fields, decoded, fields
 from relight.wire.translation import About, Translation
+
+if TYPE_CHECKING:
+    from relight.serve.desk import Desk
 
 _NEVER_STREAM: Final = frozenset({"/v1/messages/count_tokens", "/v1/embeddings", "/v1/rerank", "/api/embed", "/api/embeddings"})
 _BY_TASK: Final = {"/v1/embeddings": "embed", "/api/embed": "embed", "/api/embeddings": "embed", "/v1/rerank": "rerank"}
@@ -89,19 +93,24 @@ class Completions:
                 await self._admitted(request, it, reply, visitor)
             finally:
                 await lease.spend(_tokens(it))
+                if (desk := self._desk(it)) is not None:
+                    await desk.spend(it, _tokens(it))
 
     async def _admitted(self, request: Request, it: Interaction, reply: Reply, visitor: Visitor) -> None:
         server = self._front.config.server
         body = await request.body(server.max_body)
         it.bytes_in = len(body)
         question = self._question(body, it)
-        backends = self._backends(question, it)
+        desk = self._desk(it)
+        backends = [] if desk is not None else self._backends(question, it.model)
         self._front.check_prompt(question.fields, len(body))
         if self._front.keeps_content:
             self._front.keep_content(it, request=decoded(body))
-        answering = self._first_answer(
-            backends, question, Asking(self._front, it, reply, self._dialect), Claim(visitor.who, len(body))
-        )
+        asking, claim = Asking(self._front, it, reply, self._dialect), Claim(visitor.who, len(body))
+        if desk is None:
+            answering = self._first_answer(backends, question, asking, claim)
+        else:
+            answering = self._assisted(desk, question, asking, claim)
         with Watch(request, reply, server.write_timeout):
             if it.stream or server.hold_json is not None:
                 async with reply.signs_of_life(it.model):
@@ -112,15 +121,36 @@ class Completions:
     def _question(self, body: bytes, it: Interaction) -> Question:
         """The request read as far as the front door needs it; raises `InvalidRequest`."""
         found = fields(body)
-        it.model = self._front.name(_text(found, "model"))
+        it.model = self._front.name(ASSISTANT if self._path == ASSISTANT_CHAT else _text(found, "model"))
         asked = _flag(found, "stream")
         it.stream = (self._dialect.streams_by_default if asked is None else asked) and self._path not in _NEVER_STREAM
         about = About(model=it.model, id=it.id.removeprefix("int_"), created=int(it.wall))
         return Question(self._path, body, found, about, self._translation)
 
-    def _backends(self, question: Question, it: Interaction) -> list[Backend]:
+    def _desk(self, it: Interaction) -> Desk | None:
+        """The assistant, if it is asked."""
+        return self._front.desk if it.model.partition(":")[0] == ASSISTANT else None
+
+    async def _assisted(self, desk: Desk, question: Question, asking: Asking, claim: Claim) -> None:
+        """Have the assistant prepare the request, and its model answer."""
+        it, heard = asking.it, [""]
+        assisted = await desk.assist(question, it, asking.reply, self._front)
+        if desk.hooks.has("after_answer"):
+            asking.listener = heard.append
+        try:
+            if assisted.reply is not None:
+                await asking.ready_made(assisted.reply, assisted.question)
+            else:
+                await self._first_answer(self._backends(assisted.question, assisted.model), assisted.question, asking, claim)
+        except RelightError as error:
+            it.fail(error)
+            raise
+        finally:
+            desk.answered(assisted, heard[-1], it)
+
+    def _backends(self, question: Question, model: str) -> list[Backend]:
         """Who may answer, in order; raises `NotSupported`, naming who could."""
-        asked = self._front.backends(it.model)
+        asked = self._front.backends(model)
         able = [backend for backend in asked if can_answer(question, backend.speech)]
         if able:
             return able
@@ -128,7 +158,7 @@ class Completions:
         hint = f"these do: {', '.join(who)}" if who else "no model of this service does"
         if self._path in _BY_TASK and not who:
             hint = f'a model of ours does with models.NAME.task = "{_BY_TASK[self._path]}"'
-        raise NotSupported(f'{self._path}: the engine of "{it.model}" ({asked[0].kind}) does not speak it', hint=hint)
+        raise NotSupported(f'{self._path}: the engine of "{model}" ({asked[0].kind}) does not speak it', hint=hint)
 
     async def _first_answer(self, backends: list[Backend], question: Question, asking: Asking, claim: Claim) -> None:
         it, reply = asking.it, asking.reply

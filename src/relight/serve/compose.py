@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relight.access.keys import Keys
 from relight.access.limits import Limiter
@@ -18,6 +19,9 @@ from relight.serve.front import Front, Provided, Recorder, provider_speech
 from relight.serve.house import House
 from relight.telemetry.interaction import Origin
 from relight.telemetry.sinks import JsonLines, Sink, to_stdout
+
+if TYPE_CHECKING:
+    from relight.serve.desk import Desk
 
 
 def create_app(
@@ -47,6 +51,7 @@ def create_app(
         used=house.used,
         recorder=recorder,
         metrics=house.metrics,
+        desk=_desk(loaded, house) if loaded.config.assistant.is_there else None,
     )
     return App(front, stopped=house.tidy)
 
@@ -61,11 +66,20 @@ def _hire(name: str, model: Model, loaded: Loaded, clock: Clock) -> Provided:
     return Provided(name, Provider(target, clock), target.host, provider_speech(target.name), model.price)
 
 
+def _desk(loaded: Loaded, house: House) -> Desk:
+    """The assistant; raises `ConfigError` for prompts and hooks that are not there."""
+    from relight.serve.equip import desk
+
+    return desk(loaded, house.clock, lambda text: house.sink.note("WARNING", text))
+
+
 def _gate(loaded: Loaded) -> Gate:
     """Who may pass."""
     secret = resolve(loaded.config.auth.keys, loaded.folder, os.environ, key="auth.keys")
     keys = None if secret is None else Keys.parse(secret.reveal(), where=secret.name)
-    return Gate(keys, public=loaded.config.server.public)
+    config = loaded.config
+    assistant = config.assistant if config.assistant.is_there else None
+    return Gate(keys, public=config.server.public, assistant=assistant, trusted_hops=config.server.trusted_hops)
 
 
 def _limiter(loaded: Loaded, house: House) -> Limiter:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from relight.access.limits import Limiter
 from relight.clock import Clock
+from relight.config.assistant import ASSISTANT
 from relight.config.schema import Config, Content, Model, Price
 from relight.engines.base import Capabilities
 from relight.engines.kept import Connections
@@ -34,6 +35,7 @@ from relight.wire.ollama import model_name
 
 if TYPE_CHECKING:
     from relight.providers.provider import Provider
+    from relight.serve.desk import Desk
 
 _MAX_NAME: Final = 80  # characters of a name that somebody else chose
 _MAX_FACT: Final = 256  # characters of what the access log keeps of a request's head
@@ -135,6 +137,8 @@ class Front:
     recorder: Recorder | None = None
     """Told of what requests to engines of ours share."""
     metrics: Metrics = field(default_factory=Metrics)
+    desk: Desk | None = None
+    """The assistant, if there is one."""
     is_stopping: bool = False
 
     def name(self, asked: str | None) -> str:
@@ -142,13 +146,22 @@ class Front:
         wanted = asked or self.config.default_model()
         if wanted in self.config.models:
             return wanted
-        known = ", ".join(self.config.models)
+        if wanted is not None and self._is_assistant(wanted):
+            return wanted
+        known = ", ".join((*self.config.models, *((ASSISTANT,) if self.desk is not None else ())))
         if wanted is None:
             raise InvalidRequest("model: is missing, and no default_model is configured", hint=f"use one of: {known}")
         named = model_name(wanted)
         if named not in self.config.models:
             raise ModelNotFound(f'model: there is no "{named[:_MAX_NAME]}"; there is: {known}')
         return named
+
+    def _is_assistant(self, name: str) -> bool:
+        """Whether the name is `assistant`, or `assistant:MODE` with a mode that there is."""
+        if self.desk is None:
+            return False
+        model, colon, mode = name.partition(":")
+        return model == ASSISTANT and (not colon or mode in self.desk.section.modes)
 
     def served(self, name: str) -> Served:
         """The model of that name, which must be one of ours; raises `ModelNotFound` or `InvalidRequest`."""
@@ -172,7 +185,8 @@ class Front:
     def open(self, request: Request) -> Interaction:
         """Open the record of an interaction; its id goes out with every answer."""
         agent = request.headers.get(b"user-agent", b"").decode("latin-1")
-        facts = HttpFacts(request.method[:_MAX_NAME], request.path[:_MAX_FACT], request.remote, agent[:_MAX_FACT])
+        remote = self.gate.address(request)
+        facts = HttpFacts(request.method[:_MAX_NAME], request.path[:_MAX_FACT], remote, agent[:_MAX_FACT])
         it = Interaction(self.clock, self.origin, facts, parse_trace(request.headers))
         it.session = request.headers.get(b"x-session-id", b"").decode("latin-1")[:64]
         request.extra.append((b"x-relight-interaction", it.id.encode()))
@@ -199,8 +213,11 @@ class Front:
     def keep_content(self, it: Interaction, **content: Any) -> None:
         """Add what was said to the record, as far as `log.content` allows."""
         if self.keeps_content:
-            change = str if self.config.log.content is Content.FULL else redact
-            it.content = {**(it.content or {}), **change_all(content, change)}
+            it.content = {**(it.content or {}), **change_all(content, self.kept)}
+
+    def kept(self, text: str) -> str:
+        """What the log may hold of a text."""
+        return text if self.config.log.content is Content.FULL else redact(text)
 
     def refuse(self, it: Interaction, error: RelightError) -> None:
         """Note a refusal in the record."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from relight.background import in_background
 from relight.clock import Clock
 from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded
@@ -61,28 +60,6 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-async def _in_background(work: Callable[[], object]) -> None:
-    """Run blocking `work` in a thread that does not keep the process: one that stops does not wait for a download."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def settle(error: BaseException | None) -> None:
-        if not done.done():
-            done.set_result(None) if error is None else done.set_exception(error)
-
-    def run() -> None:
-        error: BaseException | None = None
-        try:
-            work()
-        except BaseException as caught:
-            error = caught
-        with suppress(RuntimeError):  # nobody waits any more
-            loop.call_soon_threadsafe(settle, error)
-
-    threading.Thread(target=run, name="download", daemon=True).start()
-    await done
-
-
 class House:
     """What the engines of one service share. It is also the observer of their runners, and what the keeper knows of them."""
 
@@ -92,7 +69,13 @@ class House:
         self._weights_dir = loaded.folder / Path(loaded.config.weights.dir).expanduser()
         self._times = WakeTimes(self._weights_dir / "wake-times.json")
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        named = [loaded.config.auth.keys, loaded.config.prefixes.key, *(model.api_key for model in loaded.config.models.values())]
+        config = loaded.config
+        named = [
+            config.auth.keys,
+            config.prefixes.key,
+            config.assistant.key,
+            *(model.api_key for model in config.models.values()),
+        ]
         self._secrets = frozenset(name.secret for name in named if name.secret)
         self._store = open_store(loaded, lambda text: sink.note("WARNING", text))
         self._runners: dict[str, Runner] = {}
@@ -251,7 +234,7 @@ class House:
             return folder_of_weights(model, self._loaded.folder)
         here = locate(name, model, self._loaded.folder, self._weights_dir)
         if here is None and self._loaded.config.weights.download:
-            await _in_background(self._download(name, model))
+            await in_background(self._download(name, model), "download")
         return require(name, model, self._loaded.folder, self._weights_dir)
 
     def _download(self, name: str, model: Model) -> Callable[[], object]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from relight import __version__
+from relight.config.assistant import ASSISTANT
 from relight.errors import PathNotFound
 from relight.lifecycle.machine import State
 from relight.serve.front import Backend, Front, Served
@@ -51,13 +52,15 @@ class Ops:
     async def models(self, request: Request) -> None:
         """All models, in a shape that both OpenAI's and Anthropic's clients read."""
         data = [self._model(name) for name in self._front.config.models]
+        if self._front.desk is not None:
+            data.append(self._assistant(ASSISTANT))
         page = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
         await request.json(200, {"object": "list", "data": data, "has_more": False, **page})
 
     async def model(self, request: Request) -> None:
         """One model; its name may hold slashes."""
-        name = _given(request, request.path.removeprefix("/v1/models/"))
-        await request.json(200, self._model(self._front.name(name)))
+        name = self._front.name(_given(request, request.path.removeprefix("/v1/models/")))
+        await request.json(200, self._model(name) if name in self._front.config.models else self._assistant(name))
 
     async def move(self, request: Request) -> None:
         """`POST /models/{name}/wake` and `/sleep`; answers at once with the state that follows."""
@@ -67,6 +70,20 @@ class Ops:
         runner = self._front.served(_given(request, name)).runner
         after = runner.wake() if verb == "wake" else runner.sleep()
         await request.json(202, {"model": name, "state": after.state, "eta_s": round(after.eta_s, 3)})
+
+    def _assistant(self, name: str) -> dict[str, Any]:
+        """The assistant as a model: as whoever answers for it, under its own name."""
+        desk = self._front.desk
+        assert desk is not None  # noqa: S101 - its name is known only where there is one
+        behind = self._model(desk.model)
+        facts = {
+            **behind["relight"],
+            "default": name == self._front.config.default_model(),
+            "model": desk.model,
+            "modes": list(desk.section.modes),
+        }
+        told = {"id": name, "display_name": name, "owned_by": "relight", "capabilities": ["completion"], "relight": facts}
+        return {**behind, **told}
 
     def _model(self, name: str) -> dict[str, Any]:
         first, config = self._front.backends(name)[0], self._front.config

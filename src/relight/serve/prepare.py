@@ -19,6 +19,7 @@ from relight.wire.translation import About, Filter, Json, Translation, Writer
 
 CHAT: Final = "/v1/chat/completions"
 COMPLETIONS: Final = "/v1/completions"
+ASSISTANT_CHAT: Final = "/chat"
 _UNBOUNDED: Final = 1 << 31  # tokens: a provider says itself what it does not take
 
 

@@ -48,9 +48,12 @@ class Reply:
 
     def says_who(self, backend: str) -> None:
         """Name the model that answers in the headers, as long as they have not been sent."""
-        name = b"x-relight-model"
-        self._request.extra = [(key, value) for key, value in self._request.extra if key != name]
-        self._request.extra.append((name, backend.encode()))
+        self.header(b"x-relight-model", backend.encode())
+
+    def header(self, name: bytes, value: bytes) -> None:
+        """Set a header of the answer, as long as they have not been sent."""
+        self._request.extra = [(key, said) for key, said in self._request.extra if key != name]
+        self._request.extra.append((name, value))
 
     async def whole(self, status: int, body: bytes, content_type: bytes) -> None:
         """Send a complete answer; the record is written before its last byte leaves."""
@@ -66,12 +69,12 @@ class Reply:
         self._close()
         await self._send(self._request.answer(status, body, headers))
 
-    async def comment(self, text: str) -> None:
-        """Say something that clients ignore; a dialect without comments only begins."""
+    async def waking(self, model: str, eta_s: float) -> None:
+        """Say that the model wakes, and how many seconds more; a dialect that cannot only begins."""
         await self._sign_is_out()
         await self._begin()
-        if self._has_comments:
-            await self._write(sse.comment(text))
+        if told := self._dialect.waking(model, eta_s):
+            await self._write(told)
 
     async def chunk(self, data: bytes) -> None:
         """Pass on a piece of the stream. Waits while the client is slower than the engine."""

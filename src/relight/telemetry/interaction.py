@@ -82,6 +82,12 @@ class Interaction(Struct, eq=False):
     answered_by: str = ""
     key: str = ""
     session: str = ""
+    mode: str = ""
+    mode_confidence: float | None = None
+    mode_by: str = ""
+    """What decided: explicit, hook, rules, classifier, decider or default."""
+    dropped_messages: int = 0
+    """Messages of the conversation that were not told to the model."""
     given_up: list[dict[str, str]] = []
     cost_usd: float | None = None
     stream: bool = False
@@ -194,6 +200,9 @@ class Fields(Struct, frozen=True, kw_only=True, omit_defaults=True):
     backend: str = ""
     answered_by: str = ""
     given_up: list[dict[str, str]] = []
+    mode: str = ""
+    mode_confidence: float | None = None
+    mode_by: str = ""
     stream: bool
     status: int
     error: str | None = None
@@ -205,6 +214,7 @@ class Fields(Struct, frozen=True, kw_only=True, omit_defaults=True):
     timings: Timings
     tokens: Tokens
     restored_tokens: int | None = None
+    dropped_messages: int = 0
     prefix_break: dict[str, Any] | None = None
     cost_usd: float | None = None
     content: dict[str, Any] | None = None
@@ -232,6 +242,9 @@ class Record(Struct, frozen=True):
             backend=it.backend,
             answered_by="" if it.answered_by == it.model else it.answered_by,
             given_up=it.given_up,
+            mode=it.mode,
+            mode_confidence=it.mode_confidence,
+            mode_by=it.mode_by,
             stream=it.stream,
             status=it.status,
             error=it.category.value if it.category else None,
@@ -243,6 +256,7 @@ class Record(Struct, frozen=True):
             timings=Timings(*[round(1000 * seconds, 3) for seconds in spent_s]),
             tokens=Tokens(it.prompt_tokens, it.cached_tokens, it.completion_tokens),
             restored_tokens=it.restored_tokens,
+            dropped_messages=it.dropped_messages,
             prefix_break=it.prefix_break,
             cost_usd=it.cost_usd,
             content=it.content,

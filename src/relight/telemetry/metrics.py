@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +49,8 @@ class Metrics:
     given_up: dict[tuple[str, str], int] = field(default_factory=dict)
     wakes: dict[str, Histogram] = field(default_factory=dict)
     engine_failures: dict[str, int] = field(default_factory=dict)
+    modes: dict[tuple[str, str], int] = field(default_factory=dict)
+    ratings: dict[str, int] = field(default_factory=dict)
 
     def count(self, record: Record) -> None:
         """Add one closed interaction."""
@@ -60,6 +62,8 @@ class Metrics:
                 self.tokens[it.model, kind] = self.tokens.get((it.model, kind), 0) + number
         if it.model:
             self.queue.setdefault(it.model, Histogram()).observe(record.phases[Phase.QUEUE])
+        if it.mode_by:
+            self.modes[it.mode, it.mode_by] = self.modes.get((it.mode, it.mode_by), 0) + 1
         if it.cost_usd is not None:
             self.cost_usd[it.model] = self.cost_usd.get(it.model, 0.0) + it.cost_usd
         for one in it.given_up:
@@ -70,6 +74,10 @@ class Metrics:
     def woke(self, model: str, seconds: float) -> None:
         """Add one completed wake."""
         self.wakes.setdefault(model, Histogram()).observe(seconds)
+
+    def rated(self, rating: str) -> None:
+        """Add one rating of an answer."""
+        self.ratings[rating] = self.ratings.get(rating, 0) + 1
 
     def engine_failed(self, model: str) -> None:
         """Add one engine that failed to start or died."""
@@ -91,35 +99,26 @@ def exposition(metrics: Metrics, engines: dict[str, dict[str, Any]]) -> tuple[by
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
+def _counters(metrics: Metrics) -> Iterator[tuple[str, str, list[str], Mapping[Any, float]]]:
+    """What only grows: name, help text, labels, and the counts by label."""
+    yield "relight_requests", "Interactions closed.", ["model", "dialect", "status", "error"], metrics.requests
+    yield "relight_tokens", "Tokens as the answers counted them.", ["model", "kind"], metrics.tokens
+    yield "relight_cost_usd", "What answers of providers cost, in USD.", ["model"], metrics.cost_usd
+    text = "Times that a model did not answer and another was asked in its place."
+    yield "relight_given_up", text, ["model", "error"], metrics.given_up
+    yield "relight_modes", "Messages by the mode that they were answered in.", ["mode", "by"], metrics.modes
+    yield "relight_ratings", "Answers that were rated.", ["rating"], metrics.ratings
+    yield "relight_engine_failures", "Engines that failed to start or died.", ["model"], metrics.engine_failures
+
+
 def _families(metrics: Metrics, engines: dict[str, dict[str, Any]]) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-    requests = CounterMetricFamily("relight_requests", "Interactions closed.", labels=["model", "dialect", "status", "error"])
-    for labels, number in metrics.requests.items():
-        requests.add_metric(list(labels), number)
-    yield requests
-
-    tokens = CounterMetricFamily("relight_tokens", "Tokens as the answers counted them.", labels=["model", "kind"])
-    for (model, kind), number in metrics.tokens.items():
-        tokens.add_metric([model, kind], number)
-    yield tokens
-
-    cost = CounterMetricFamily("relight_cost_usd", "What answers of providers cost, in USD.", labels=["model"])
-    for model, spent in metrics.cost_usd.items():
-        cost.add_metric([model], spent)
-    yield cost
-
-    given_up = CounterMetricFamily(
-        "relight_given_up", "Times that a model did not answer and another was asked in its place.", labels=["model", "error"]
-    )
-    for (model, error), number in metrics.given_up.items():
-        given_up.add_metric([model, error], number)
-    yield given_up
-
-    failures = CounterMetricFamily("relight_engine_failures", "Engines that failed to start or died.", labels=["model"])
-    for model, number in metrics.engine_failures.items():
-        failures.add_metric([model], number)
-    yield failures
+    for name, text, names, counts in _counters(metrics):
+        counter = CounterMetricFamily(name, text, labels=names)
+        for labels, number in counts.items():
+            counter.add_metric([labels] if isinstance(labels, str) else list(labels), number)
+        yield counter
 
     for name, text, histograms in (
         ("relight_first_token_seconds", "From admission to the first token.", metrics.first_token),

@@ -151,6 +151,9 @@ def summary(record: Record) -> str:
     it = record.interaction
     spoke = f"→{it.answered_by}" if it.answered_by not in ("", it.model) else ""
     parts = [f"{it.status} {it.dialect or it.http.method} {it.model or it.http.path}{spoke}"]
+    if it.mode_by:
+        sure = "" if it.mode_confidence is None else f" {it.mode_confidence:.2f}"
+        parts.append(f"mode {it.mode or 'none'}{sure} ({it.mode_by})")
     if it.key:
         parts.append(f"key {it.key}")
     if it.given_up:

@@ -72,6 +72,10 @@ class Dialect(Protocol):
         """An event that clients count as life and that changes nothing."""
         ...
 
+    def waking(self, model: str, eta_s: float) -> bytes:
+        """What tells a client that the model wakes, `eta_s` seconds more; empty where there is no way to say it."""
+        ...
+
     def read(self, payload: dict[str, Any], usage: Usage) -> None:
         """Take usage and finish reason out of a whole answer or one event of a stream."""
         ...
@@ -88,6 +92,10 @@ class EventStream:
     streams_by_default: bool = False
     ends_with_a_reason: bool = False
     stream_type: bytes = b"text/event-stream"
+
+    def waking(self, model: str, eta_s: float) -> bytes:
+        """A comment: every client of server-sent events passes over it."""
+        return sse.comment(f"waking {model}, about {eta_s:.1f} s left")
 
 
 class Tap:

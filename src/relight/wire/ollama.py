@@ -43,6 +43,9 @@ class _Ollama:
     def error_event(self, error: RelightError) -> bytes:
         return line(self.error_body(error))
 
+    def waking(self, model: str, eta_s: float) -> bytes:
+        return b""
+
     def read(self, payload: dict[str, Any], usage: Usage) -> None:
         if "error" in payload:
             usage.error = str(payload["error"])

@@ -1,14 +1,17 @@
 // The chat page: brings the conversation, the lamp and the controls together.
 
 import { Conversation } from "./conversation.js";
+import { Failure } from "./events.js";
 import { key } from "./key.js";
 import { Lamp } from "./lamp.js";
-import { ask, Failure, get } from "./stream.js";
+import { copyText } from "./node.js";
+import { themeSwitch } from "./scheme.js";
+import { ask, get } from "./stream.js";
 import { TurnView } from "./turn.js";
 
 const $ = (id) => document.getElementById(id);
 const box = $("message");
-const talk = new Conversation();
+const talk = new Conversation("localStorage", "relight.chat.1");
 const lamp = new Lamp(showLamp);
 const views = new Map();
 let abort = null;
@@ -223,34 +226,10 @@ function undo() {
 
 async function copy(text, button) {
   const label = button.textContent;
-  const done = await navigator.clipboard.writeText(text).then(() => true, () => false);
-  // Without a secure origin there is no clipboard: select the text, so that one key press copies it.
-  if (!done) getSelection().selectAllChildren(button.closest("figure")?.querySelector("code") ?? button.closest(".turn").querySelector(".text"));
+  const done = await copyText(text, button.closest("figure")?.querySelector("code") ?? button.closest(".turn").querySelector(".text"));
   button.textContent = done ? "Copied" : "Selected";
   announce(button.textContent);
   setTimeout(() => (button.textContent = label), 1500);
-}
-
-function switchTheme() {
-  const root = document.documentElement;
-  root.dataset.theme = isDark() ? "light" : "dark";
-  try {
-    localStorage.setItem("relight.theme", root.dataset.theme);
-  } catch {
-    // Not remembered then; it still switches.
-  }
-  nameTheme();
-}
-
-function nameTheme() {
-  const name = isDark() ? "Switch to light colours" : "Switch to dark colours";
-  $("theme").setAttribute("aria-label", name);
-  $("theme").title = name;
-}
-
-function isDark() {
-  const chosen = document.documentElement.dataset.theme;
-  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
 function onKey(event) {
@@ -295,7 +274,6 @@ function listen() {
   });
   $("clear").addEventListener("click", clear);
   $("undo").addEventListener("click", undo);
-  $("theme").addEventListener("click", switchTheme);
   $("model").addEventListener("change", () => choose($("model").value).then(() => lamp.wake()));
   $("conversation").addEventListener("click", onClick);
   box.addEventListener("keydown", onBoxKey);
@@ -308,7 +286,6 @@ function listen() {
   document.addEventListener("keydown", onKey);
   addEventListener("scroll", onScroll, { passive: true });
   addEventListener("pagehide", () => talk.save());
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
   talk.follow(() => {
     if (abort) return;
     talk.load();
@@ -342,7 +319,7 @@ async function start() {
 
 key.changed = showDoor;
 listen();
-nameTheme();
+themeSwitch($("theme"));
 box.value = talk.draft;
 grow();
 showAll();

@@ -1,14 +1,19 @@
 // Owns the conversation and the draft, and keeps them over a reload. Knows no DOM and no network.
 
-const KEY = "relight.chat.1";
-const OPEN = new Set(["waiting", "streaming"]);
+/** Of an answer that is still to come, or coming. */
+export const OPEN = new Set(["waiting", "streaming"]);
 
 export class Conversation {
-  /** Turns are `{role, text, thinking, status, model, error, stats}`; status: done, waiting, streaming, stopped, interrupted, failed. */
-  constructor() {
+  /**
+   * Kept in `store` ("localStorage" or "sessionStorage") at `place`.
+   * Turns are `{role, text, thinking, status, model, error, stats}`; status: done, waiting, streaming, stopped, interrupted, failed.
+   */
+  constructor(store, place) {
+    Object.assign(this, { store, place });
     this.turns = [];
     this.draft = "";
     this.model = "";
+    this.session = "";
     this.saveTimer = 0;
     this.load();
   }
@@ -26,6 +31,7 @@ export class Conversation {
   clear() {
     const before = this.turns;
     this.turns = [];
+    this.session = newSession();
     this.save();
     return before;
   }
@@ -42,10 +48,11 @@ export class Conversation {
   }
 
   load() {
-    const stored = read();
+    const stored = this.read();
     this.turns = Array.isArray(stored.turns) ? stored.turns : [];
     this.draft = String(stored.draft ?? "");
     this.model = String(stored.model ?? "");
+    this.session = String(stored.session ?? newSession());
     // Whoever was streaming it is gone with the page that was reloaded.
     for (const turn of this.turns) if (OPEN.has(turn.status)) turn.status = "interrupted";
   }
@@ -54,7 +61,7 @@ export class Conversation {
     clearTimeout(this.saveTimer);
     this.saveTimer = 0;
     try {
-      localStorage.setItem(KEY, JSON.stringify({ turns: this.turns, draft: this.draft, model: this.model }));
+      globalThis[this.store].setItem(this.place, JSON.stringify({ turns: this.turns, draft: this.draft, model: this.model, session: this.session }));
     } catch {
       // Storage is full or forbidden: the conversation still works, it only does not survive a reload.
     }
@@ -68,16 +75,21 @@ export class Conversation {
   /** Call `changed` when another tab has finished changing the same conversation. */
   follow(changed) {
     addEventListener("storage", (event) => {
-      if (event.key !== KEY || read().turns?.some((turn) => OPEN.has(turn.status))) return;
+      if (event.key !== this.place || this.read().turns?.some((turn) => OPEN.has(turn.status))) return;
       changed();
     });
   }
+
+  read() {
+    try {
+      return JSON.parse(globalThis[this.store].getItem(this.place)) ?? {};
+    } catch {
+      return {};
+    }
+  }
 }
 
-function read() {
-  try {
-    return JSON.parse(localStorage.getItem(KEY)) ?? {};
-  } catch {
-    return {};
-  }
+/** Says which messages belong together, and nothing about who wrote them. */
+function newSession() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

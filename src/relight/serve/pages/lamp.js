@@ -1,5 +1,6 @@
 // Owns what is known of the engine: asks /status gently, wakes it once, counts an estimate down. Knows no messages.
 
+import { Countdown } from "./countdown.js";
 import { key } from "./key.js";
 import { get, post } from "./stream.js";
 
@@ -9,14 +10,14 @@ const IDLE_MS = 10000;
 export class Lamp {
   /** `changed(lamp)` is called whenever the words may read differently. */
   constructor(changed) {
-    Object.assign(this, { changed, state: "unknown", model: "", service: "", error: "", eta: null, readyAt: null, span: null, facts: {}, dumb: false });
+    Object.assign(this, { changed, state: "unknown", model: "", service: "", error: "", eta: null, count: new Countdown(), facts: {}, dumb: false });
     document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(this.poll) : this.look()));
   }
 
   /** Show this model from now on. */
   choose(model, dumb = false) {
     Object.assign(this, { model, dumb });
-    this.readyAt = null;
+    this.count.stop();
     return this.look();
   }
 
@@ -64,35 +65,25 @@ export class Lamp {
   set(state, eta) {
     this.state = state;
     this.eta = eta ?? null;
-    if (state !== "waking") this.readyAt = this.span = null;
-    else if (eta != null) this.expect(eta);
+    if (state !== "waking") this.count.stop();
+    else if (eta != null) this.count.expect(eta);
     clearInterval(this.tick);
     if (state === "waking") this.tick = setInterval(() => this.changed(this), 250);
     this.changed(this);
   }
 
-  expect(seconds) {
-    const at = performance.now() + seconds * 1000;
-    // Two clocks and the network disagree by a little: a count that jumps back and forth says less than a steady one.
-    if (this.readyAt !== null && Math.abs(at - this.readyAt) < 1000) return;
-    this.readyAt = at;
-    this.span = Math.max(this.span ?? 0, seconds);
-  }
-
-  /** Seconds until the engine should be awake; `null` when nobody knows. */
-  get left() {
-    return this.readyAt === null ? null : (this.readyAt - performance.now()) / 1000;
-  }
-
   /** How far the wake has come, 0 to 1, from the estimate. */
   get progress() {
     if (this.state === "awake") return 1;
-    return this.span ? Math.min(0.96, Math.max(0.04, 1 - this.left / this.span)) : 0.04;
+    return this.count.progress;
   }
 
   /** The state in words, such as "waking, about 4 s". */
   get words() {
-    if (this.state === "waking") return this.left === null ? "waking" : this.left > 0 ? `waking, about ${seconds(this.left)}` : "waking, any moment";
+    if (this.state === "waking") {
+      const { left } = this.count;
+      return left === null ? "waking" : left > 0 ? `waking, about ${seconds(left)}` : "waking, any moment";
+    }
     return { asleep: "asleep", awake: "awake", draining: "finishing", failed: "failed", locked: "locked", others: "elsewhere", dumb: "no chat", away: "no connection" }[this.state] ?? "";
   }
 

@@ -1,5 +1,7 @@
 // Turns an answer's Markdown into DOM nodes. Text only ever becomes text nodes; nothing here parses HTML.
 
+import { codeFigure, element } from "./node.js";
+
 const FENCE = /^\s*(`{3,}|~{3,})\s*([\w+#.-]*)[^`]*$/;
 const HEADING = /^(#{1,6})\s+(.*?)\s*#*$/;
 const BULLET = /^(\s*)(?:[-*+]|(\d{1,9})[.)])\s+(.*)$/;
@@ -81,19 +83,9 @@ function takeList(lines, at) {
 }
 
 function build(block) {
-  if (block.kind === "code") return buildCode(block);
+  if (block.kind === "code") return codeFigure(block.language, block.text);
   if (block.kind === "list") return buildList(block.items);
   return inline(element(block.kind === "heading" ? "h3" : "p"), block.text);
-}
-
-function buildCode({ language, text }) {
-  const figure = element("figure", "code");
-  const bar = element("figcaption", "", language || "text");
-  const pre = Object.assign(element("pre"), { tabIndex: 0, role: "region", ariaLabel: `Code, ${language || "text"}` });
-  pre.append(element("code", "", text));
-  bar.append(button("Copy code", "copyCode"));
-  figure.append(bar, pre);
-  return figure;
 }
 
 function buildList(items) {
@@ -131,16 +123,4 @@ function piece({ code, bold, soft, label, href, bare }, whole) {
 function link(address, label) {
   if (!URL.canParse(address) || !/^https?:$/.test(new URL(address).protocol)) return null;
   return Object.assign(element("a", "", label), { href: address, rel: "noopener noreferrer", target: "_blank" });
-}
-
-/** A node with a class and text: the one way this page makes elements. */
-export function element(tag, className = "", text = "") {
-  return Object.assign(document.createElement(tag), { className, textContent: text });
-}
-
-/** A button that the page's click handler knows by its action. */
-export function button(text, action) {
-  const node = Object.assign(element("button", "quiet", text), { type: "button" });
-  node.dataset.action = action;
-  return node;
 }

@@ -1,14 +1,7 @@
 // Asks for an answer and reads it as it comes. Knows the wire (HTTP, server-sent events, error envelopes), not the page.
 
+import { events, Failure, number, parsed, unreachable } from "./events.js";
 import { key } from "./key.js";
-
-/** What went wrong, in the server's own words, and who failed: relight, engine, provider or network. */
-export class Failure extends Error {
-  constructor({ message, hint = "", source = "relight", code = "" }) {
-    super(message);
-    Object.assign(this, { hint, source, code });
-  }
-}
 
 /**
  * Stream one answer. Yields `{open}`, `{note}`, `{thinking}`, `{text}`, `{finish}` and `{usage, timings}` as they come;
@@ -58,35 +51,8 @@ async function call(path, init) {
   return response;
 }
 
-async function* events(body) {
-  const reader = body.getReader();
-  const decoder = new TextDecoder();
-  let rest = "";
-  let data = [];
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      const lines = (rest + decoder.decode(value, { stream: !done })).split(/\r?\n/);
-      rest = done ? "" : lines.pop();
-      for (const line of lines) {
-        if (line.startsWith(":")) yield { comment: line.slice(1).trim() };
-        else if (line.startsWith("data:")) data.push(line.slice(5).replace(/^ /, ""));
-        else if (!line && data.length) {
-          yield { data: data.join("\n") };
-          data = [];
-        }
-      }
-      if (done) return;
-    }
-  } catch (error) {
-    throw error.name === "AbortError" ? error : new Failure({ message: "The connection broke while the answer came.", source: "network" });
-  } finally {
-    reader.cancel().catch(() => {});
-  }
-}
-
 function read(data) {
-  const chunk = parse(data);
+  const chunk = parsed(data);
   if (chunk === null) throw new Failure({ message: "The answer contained something that is not JSON.", source: "engine" });
   if (chunk.error) throw new Failure(envelope(chunk.error));
   const pieces = [];
@@ -100,7 +66,7 @@ function read(data) {
 
 async function refusal(response) {
   if (response.status === 401) return new Failure({ message: "The service wants another key.", hint: "enter it below, then retry", code: "unauthorized" });
-  const error = parse(await response.text().catch(() => ""))?.error;
+  const error = parsed(await response.text().catch(() => ""))?.error;
   const wait = number(response.headers.get("retry-after"));
   const failure = new Failure(envelope(error ?? { message: `The server answered ${response.status} ${response.statusText}`.trim() + "." }));
   if (wait > 0) failure.hint ||= `try again in ${Math.ceil(wait)} s`;
@@ -111,21 +77,4 @@ function envelope(error) {
   if (typeof error === "string") return { message: error };
   const { message, hint, source, code } = error;
   return { message: String(message || "No reason was given."), hint: hint || "", source: source || "relight", code: String(code ?? "") };
-}
-
-function unreachable() {
-  return new Failure({ message: "The server does not answer.", hint: "check that it is running, then try again", source: "network" });
-}
-
-function parse(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
-
-function number(text) {
-  const value = Number.parseFloat(text ?? "");
-  return Number.isFinite(value) ? value : null;
 }

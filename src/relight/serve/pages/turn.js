@@ -1,6 +1,7 @@
 // Shows one turn of the conversation. Knows a turn's fields and the page's nodes, not where answers come from.
 
-import { button, element, render } from "./markdown.js";
+import { render } from "./markdown.js";
+import { button, element } from "./node.js";
 
 const FAILED = { relight: "Relight could not answer", engine: "The engine failed", provider: "The provider failed", network: "No connection" };
 const ENDED = { stopped: "Stopped.", interrupted: "Interrupted before it was complete.", length: "Cut off at the token limit." };

@@ -1,0 +1,1 @@
+"""What the assistant knows of modes, prompts and knowledge; no HTTP."""

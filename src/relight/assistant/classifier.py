@@ -1,0 +1,226 @@
+"""A mode out of examples: near which of them a message lies, and whether it lies nearer to them than to the rest of the world.
+
+Two scores, because what chooses well among modes is bad at saying that none fits: the mode is that of the three nearest examples
+(mean similarity); whether there is one at all is the similarity to the three nearest of any mode, less that to the two nearest of
+the messages in `unrelated`. A mode's `about` is cut into its phrases, which count as examples. No training, so nothing to fit at
+start but vectors, and every answer can be shown.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from relight.assistant.embedding import embed_once
+from relight.assistant.reliance import before, reliance
+from relight.assistant.spelling import Speller
+from relight.assistant.unrelated import SENTENCES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from relight.assistant.conversation import Said
+    from relight.assistant.embedding import Embedder, Vectors
+    from relight.config.assistant import Mode
+
+_NEAREST: Final = 3
+_NEAREST_UNRELATED: Final = 2
+_SHORTEST_PHRASE: Final = 4  # characters
+_SHOWN: Final = 5
+THRESHOLD: Final = 0.5
+_AMBIGUOUS: Final = 0.4
+"""Below this share for the best mode, a decider is asked as well."""
+
+
+class Calibration(Struct, frozen=True):
+    """From similarities to probabilities: logistic in the distance to the rest of the world, softmax over the modes.
+
+    Fitted to the development messages of `examples/portfolio` (`fitted` in bench/modes.py), so that 0.5 is where in scope and
+    out of scope are told apart best there.
+    """
+
+    middle: float
+    slope: float
+    sharpness: float
+
+
+CALIBRATIONS: Final = {
+    "minilm": Calibration(middle=-0.037, slope=34.2, sharpness=49.0),
+    "static": Calibration(middle=-0.075, slope=9.0, sharpness=15.0),
+    "ngram": Calibration(middle=-0.044, slope=17.3, sharpness=18.0),
+}
+
+
+class Neighbour(Struct, frozen=True):
+    """An example (`mode` None: a message that is unrelated), and how similar a message is to it, at most 1."""
+
+    text: str
+    mode: str | None
+    similarity: float
+
+
+class Verdict(Struct, frozen=True):
+    """The best mode.
+
+    `inside` is the probability that the message belongs to any mode, `confidence` that it belongs to this one; it `is_sure` when
+    `inside` reaches the threshold, and `is_ambiguous` when another mode is nearly as near. `distance` and `similarities` are what
+    these were made of; `reliance` is how much the message before counted.
+    """
+
+    mode: str
+    confidence: float
+    inside: float
+    is_sure: bool
+    is_ambiguous: bool
+    scores: dict[str, float]
+    reliance: float
+    distance: float
+    similarities: dict[str, float]
+    why: str
+
+
+class Classifier:
+    """Immutable once built; may be asked from any thread."""
+
+    def __init__(
+        self, embedder: Embedder, modes: Mapping[str, Mode], *, threshold: float | None = None, folder: Path | None = None
+    ) -> None:
+        """Blocks for the vectors of the examples: milliseconds when `folder` has them, else some milliseconds each."""
+        self._embedder = embedder
+        self._calibration = CALIBRATIONS[embedder.kind]
+        self.threshold = THRESHOLD if threshold is None else threshold
+        taught = [
+            (name, text) for name, mode in modes.items() if mode.examples for text in (*mode.examples, *phrases(mode.about))
+        ]
+        self.modes = tuple(dict.fromkeys(name for name, _ in taught))
+        if not self.modes:
+            raise ValueError("a classifier needs a mode with examples")
+        self._taught = taught
+        self._speller = Speller(embedder.ranks, [*(text for _, text in taught), *_names(modes)])
+        self._place(embed_once(embedder, [*(text for _, text in taught), *SENTENCES], folder))
+
+    def _place(self, vectors: Vectors) -> None:
+        import numpy as np
+
+        self._examples = vectors[: len(self._taught)]
+        owners = np.array([self.modes.index(name) for name, _ in self._taught])
+        self._of = [np.flatnonzero(owners == number) for number in range(len(self.modes))]
+        kept = _unlike(vectors[len(self._taught) :], self._examples)
+        self._unrelated = vectors[len(self._taught) :][kept]
+        self._unrelated_texts = [SENTENCES[number] for number in kept]
+
+    def judge(self, message: str, history: Sequence[Said] = ()) -> Verdict:
+        """The mode of `message`; what the user said last counts as far as the message relies on it."""
+        import numpy as np
+
+        weight = reliance(message, history)
+        by_mode, distance = self._scores(message)
+        if weight > 0:
+            joined, joined_distance = self._scores(f"{before(history)} {message}")
+            by_mode = (1 - weight) * by_mode + weight * joined
+            distance = (1 - weight) * distance + weight * joined_distance
+        shares = _softmax(self._calibration.sharpness * by_mode)
+        best = int(np.argmax(shares))
+        inside = _logistic(self._calibration.slope * (distance - self._calibration.middle))
+        share = float(shares[best])
+        is_sure = inside >= self.threshold
+        return Verdict(
+            mode=self.modes[best],
+            confidence=inside * share,
+            inside=inside,
+            is_sure=is_sure,
+            is_ambiguous=is_sure and share < _AMBIGUOUS,
+            scores={name: inside * float(shares[number]) for number, name in enumerate(self.modes)},
+            reliance=weight,
+            distance=distance,
+            similarities=dict(zip(self.modes, map(float, by_mode), strict=True)),
+            why=_why(inside, self.threshold, self.modes[best], share, weight),
+        )
+
+    def nearest(self, message: str, count: int = _SHOWN) -> list[Neighbour]:
+        """The examples and the unrelated messages that `message` is most similar to."""
+        vector = self._vector(message)
+        examples = [
+            Neighbour(text, name, round(float(similarity), 3))
+            for (name, text), similarity in zip(self._taught, self._examples @ vector, strict=True)
+        ]
+        others = [
+            Neighbour(text, None, round(float(similarity), 3))
+            for text, similarity in zip(self._unrelated_texts, self._unrelated @ vector, strict=True)
+        ]
+        found = sorted([*examples, *others], key=lambda one: -one.similarity)
+        return found[:count]
+
+    def read_as(self, message: str) -> str:
+        """`message` as it is compared, with slips corrected."""
+        return self._speller.corrected(message)
+
+    def _vector(self, message: str) -> NDArray[np.float32]:
+        vector: NDArray[np.float32] = self._embedder.embed([self._speller.corrected(message)])[0]
+        return vector
+
+    def _scores(self, message: str) -> tuple[NDArray[np.float32], float]:
+        """Similarity to each mode, and how much nearer the modes are than the rest of the world."""
+        import numpy as np
+
+        vector = self._vector(message)
+        similar = self._examples @ vector
+        by_mode = np.array([_top(similar[own], _NEAREST) for own in self._of], dtype=np.float32)
+        return by_mode, _top(similar, _NEAREST) - _top(self._unrelated @ vector, _NEAREST_UNRELATED)
+
+
+def phrases(about: str | None) -> list[str]:
+    """The parts of a description between commas, colons and full stops."""
+    parts = [part.strip() for part in re.split(r"[:,;.]\s", f"{about or ''} ")]
+    return [part for part in parts if len(part) >= _SHORTEST_PHRASE]
+
+
+def _names(modes: Mapping[str, Mode]) -> list[str]:
+    return [text for name, mode in modes.items() for text in (name, mode.about or "", *mode.keywords)]
+
+
+def _unlike(unrelated: Vectors, examples: Vectors) -> list[int]:
+    """Which unrelated messages are nearer to one another than to the examples: the others may well be the service's subject."""
+    import numpy as np
+
+    to_examples, to_others = unrelated @ examples.T, unrelated @ unrelated.T
+    np.fill_diagonal(to_others, -1)
+    return [
+        number
+        for number in range(len(unrelated))
+        if _top(to_examples[number], _NEAREST) <= _top(to_others[number], _NEAREST_UNRELATED)
+    ] or list(range(len(unrelated)))
+
+
+def _top(values: NDArray[np.float32], count: int) -> float:
+    """The mean of the largest `count`, or of all when there are fewer."""
+    import numpy as np
+
+    if len(values) > count:
+        values = np.partition(values, len(values) - count)[-count:]
+    return float(values.mean())
+
+
+def _softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    import numpy as np
+
+    raised = np.exp(values - values.max())
+    shares: NDArray[np.float32] = raised / raised.sum()
+    return shares
+
+
+def _logistic(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value > -50 else 0.0
+
+
+def _why(inside: float, threshold: float, mode: str, share: float, weight: float) -> str:
+    after = f", read after the message before (weight {weight:.1f})" if weight else ""
+    if inside < threshold:
+        return f"in scope {inside:.2f}, below the threshold {threshold:.2f}; nearest would be {mode}{after}"
+    return f"in scope {inside:.2f}, and {share:.2f} of that for {mode}{after}"

@@ -1,0 +1,64 @@
+"""Answers in the words of what was found: a grammar that lets a small model choose sentences, and write none of its own.
+
+A model of a hundred million parameters finds the sentence that answers, and invents what it says around it. Held to whole
+sentences of the passage, in their order, it cannot say what does not stand there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+_MOST_OFFERED: Final = 12  # sentences
+_MOST_SAID: Final = 3
+_VERBS: Final = {"do": "does", "have": "has", "are": "is", "were": "was"}
+_YOU: Final = re.compile(
+    r"\b(?:(do|did|have|are|were|can|could|would|will) )?(you|u|ya)\b(?: (are|were|have|do)\b)?", re.IGNORECASE
+)
+_CODE: Final = re.compile(r"(?ms)^```.*?(?:^```|\Z)")
+_MARK: Final = re.compile(r"^(?:[-*+•]|\d+[.)])\s+")
+_YOUR: Final = re.compile(r"\b(?:yours|your|ur)\b", re.IGNORECASE)
+
+
+def quoted(sentences: Sequence[str]) -> str:
+    """A grammar (GBNF) whose texts are one to three of the first twelve `sentences`, in their order; needs at least one."""
+    offered = list(dict.fromkeys(" ".join(sentence.split()) for sentence in sentences))[:_MOST_OFFERED]
+    rules = [f"root ::= {_any_of(0, len(offered), 1)}"]
+    for number, sentence in enumerate(offered):
+        literal = msgspec.json.encode(sentence).decode()
+        for said in range(1, min(_MOST_SAID, number + 1) + 1):
+            more = _any_of(number + 1, len(offered), said + 1) if said < _MOST_SAID else ""
+            rules.append(f"s{number}-{said} ::= {literal}" + (f' (" " ({more}))?' if more else ""))
+    return "\n".join(rules)
+
+
+def sayings(text: str) -> list[str]:
+    """The sentences of a passage that can be said by themselves: no headings, no marks of lists, no code."""
+    from relight.assistant.cutting import sentences
+
+    said = []
+    for paragraph in _CODE.sub("", text).split("\n\n"):
+        if not paragraph.lstrip().startswith(("#", "|")):
+            said += [_MARK.sub("", sentence) for sentence in sentences(paragraph)]
+    return [sentence for sentence in said if sentence]
+
+
+def about(question: str, subject: str) -> str:
+    """`question` with `subject` where it says "you": what is written about somebody says a name."""
+    text = _YOUR.sub(f"{subject}'s", question)
+    return _YOU.sub(lambda match: _third(match, subject), text)
+
+
+def _third(match: re.Match[str], subject: str) -> str:
+    before, after = match[1], match[3]
+    words = [_VERBS.get(before.lower(), before)] if before else []
+    words.append(subject)
+    words += [_VERBS.get(after.lower(), after)] if after else []
+    return " ".join(words)
+
+
+def _any_of(first: int, end: int, said: int) -> str:
+    return " | ".join(f"s{number}-{said}" for number in range(first, end))

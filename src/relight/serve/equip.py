@@ -1,0 +1,141 @@
+"""From a configuration to the desk: prompts, hooks and signatures at once, knowledge and detector in the background."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec import structs
+
+from relight.access.budget import Budget, Daily
+from relight.access.tickets import Tickets
+from relight.assistant.embedding import need
+from relight.assistant.hooks import Hooks
+from relight.assistant.markdown import render
+from relight.assistant.prompts import Prompts, load_prompts
+from relight.clock import Clock
+from relight.config.assistant import Assistant, DetectorKind
+from relight.config.load import Loaded
+from relight.config.secrets import resolve
+from relight.errors import WeightsError
+from relight.serve.desk import Desk, Equipment
+
+if TYPE_CHECKING:
+    from relight.assistant.embedding import Embedder
+    from relight.assistant.library import Library
+    from relight.assistant.modes import Detector
+
+_BYTES_A_TOKEN: Final = 4  # as an estimate: what the budget of knowledge is compared with has to be known before any engine is
+
+
+def desk(loaded: Loaded, clock: Clock, note: Callable[[str], None]) -> Desk:
+    """The assistant that `loaded` describes; raises `ConfigError` for prompts and hooks that are not there."""
+    section, config = loaded.config.assistant, loaded.config
+    need("linkify_it", "markdown_it", "minijinja", "nh3")
+    prompts = load_prompts(section, loaded.folder, config.service.name)
+    secret = resolve(section.key, loaded.folder, os.environ, key="assistant.key")
+    budget = section.budget
+    return Desk(
+        section=section,
+        model=model_of(loaded),
+        equip=lambda: equipment(loaded, prompts, note),
+        hooks=Hooks(section.hooks, loaded.folder, note),
+        tickets=Tickets(None if secret is None else secret.reveal().encode(), where="assistant.key"),
+        budget=Budget(
+            Daily(budget.tokens_per_day, budget.usd_per_day),
+            clock,
+            store=config.limits.store,
+            service=config.service.name,
+            note=note,
+        ),
+        note=note,
+    )
+
+
+def model_of(loaded: Loaded) -> str:
+    """Who answers where no mode says otherwise."""
+    return loaded.config.assistant.model or next(iter(loaded.config.models))
+
+
+def equipment(loaded: Loaded, prompts: Prompts, note: Callable[[str], None]) -> Equipment:
+    """Everything that takes a while: reads knowledge, loads the detector. Raises `ConfigError`."""
+    section = loaded.config.assistant
+    home = weights_dir(loaded)
+    embedder = _embedder(section, home, note)
+    text, library = knowledge(loaded, embedder, home, note)
+    render("")  # what it imports would hold up the first answer
+    return Equipment(structs.replace(prompts, knowledge=text), _detector(section, embedder, home), library)
+
+
+def weights_dir(loaded: Loaded) -> Path:
+    """Where prepared files lie."""
+    return loaded.folder / Path(loaded.config.weights.dir).expanduser()
+
+
+def knowledge(loaded: Loaded, embedder: Embedder | None, home: Path, note: Callable[[str], None]) -> tuple[str, Library | None]:
+    """What stands whole in the prompt, and where passages are looked up when it is too much for that."""
+    section = loaded.config.assistant
+    if not section.knowledge:
+        return "", None
+    from relight.assistant.knowledge import documents, whole
+
+    found = documents(section.knowledge, loaded.folder)
+    text = whole(found)
+    tokens = _tokens(text)
+    if tokens <= section.knowledge_budget:
+        return text, None
+    from relight.assistant.library import Library
+
+    note(
+        f"assistant: its knowledge has about {tokens} tokens, more than assistant.knowledge_budget ({section.knowledge_budget}): "
+        f"{section.passages} passages are looked up for each question"
+    )
+    library = Library(found, _for_passages(embedder), cache=home / "assistant")
+    library.build()
+    return "", library
+
+
+def _for_passages(embedder: Embedder | None) -> Embedder | None:
+    """Letters alone say nothing of meaning: passages are found by their words then."""
+    from relight.assistant.detector import for_passages
+
+    return None if embedder is None or embedder.kind == DetectorKind.NGRAM.value else for_passages(embedder)
+
+
+def whole_knowledge(loaded: Loaded) -> str:
+    """What stands whole in every prompt: all of it, or nothing."""
+    section = loaded.config.assistant
+    if not section.knowledge:
+        return ""
+    from relight.assistant.knowledge import documents, whole
+
+    text = whole(documents(section.knowledge, loaded.folder))
+    return text if _tokens(text) <= section.knowledge_budget else ""
+
+
+def _tokens(text: str) -> int:
+    return len(text.encode()) // _BYTES_A_TOKEN
+
+
+def _embedder(section: Assistant, home: Path, note: Callable[[str], None]) -> Embedder | None:
+    """What makes vectors of texts; where its files or libraries are missing, the next simpler one, and a note that says so."""
+    from relight.assistant.detector import open_embedder
+
+    needs_one = any(mode.examples for mode in section.modes.values()) or section.knowledge
+    for kind in dict.fromkeys((section.detector, DetectorKind.NGRAM)) if needs_one else ():
+        try:
+            return open_embedder(kind, home)
+        except WeightsError as error:
+            note(f'assistant.detector: "{kind}" cannot be used: {error}')
+    return None
+
+
+def _detector(section: Assistant, embedder: Embedder | None, home: Path) -> Detector | None:
+    if not section.modes:
+        return None
+    from relight.assistant.detector import build
+
+    threshold = section.threshold if embedder is None or embedder.kind == section.detector.value else None
+    return build(section.modes, embedder, threshold=threshold, default=section.default_mode, weights_dir=home)

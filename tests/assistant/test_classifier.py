@@ -1,0 +1,91 @@
+"""Two scores out of examples: which mode, and whether any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relight.assistant.classifier import Classifier, phrases
+from relight.assistant.conversation import Said
+from relight.assistant.ngram import Ngram
+from relight.assistant.reliance import reliance
+from relight.config.assistant import Mode
+from tests.assistant.toy import MODES, Words
+
+VOCABULARY = " ".join(text for mode in MODES.values() for text in mode.examples)
+
+
+def test_phrases_of_a_description() -> None:
+    about = "Mira's career: employers, Node.js, roles. And so on"
+    assert phrases(about) == ["Mira's career", "employers", "Node.js", "roles", "And so on"]
+    assert phrases(None) == []
+
+
+def test_mode_is_that_of_the_nearest_examples() -> None:
+    verdict = Classifier(Words(VOCABULARY), MODES).judge("when do you open on Sunday?")
+    assert verdict.mode == "place"
+    assert verdict.similarities["place"] > verdict.similarities["menu"] > verdict.similarities["events"]
+    assert verdict.is_sure
+
+
+def test_scores_share_what_is_inside() -> None:
+    verdict = Classifier(Ngram(), MODES).judge("where are you?")
+    assert sum(verdict.scores.values()) == pytest.approx(verdict.inside, abs=1e-6)
+    assert verdict.confidence == pytest.approx(verdict.scores[verdict.mode])
+
+
+def test_modes_that_are_as_near_are_ambiguous() -> None:
+    modes = {name: Mode(examples=("open on sunday",)) for name in ("one", "two", "three")}
+    verdict = Classifier(Ngram(), modes).judge("open on sunday")
+    assert verdict.is_sure
+    assert verdict.is_ambiguous
+    assert not Classifier(Ngram(), MODES).judge("where are you?").is_ambiguous
+
+
+def test_subject_of_the_service_is_not_unrelated() -> None:
+    jokes = {"jokes": Mode(examples=("tell me a joke", "do you know a good joke?", "make me laugh, tell a joke"))}
+    assert not Classifier(Ngram(), MODES).judge("tell me a joke!").is_sure
+    found = Classifier(Ngram(), jokes)
+    assert found.judge("tell me a joke!").is_sure
+    assert ("tell me a joke", None) not in [(one.text, one.mode) for one in found.nearest("tell me a joke")]
+
+
+def test_neighbours_are_the_most_similar_first() -> None:
+    nearest = Classifier(Ngram(), MODES).nearest("where are you", 3)
+    assert (nearest[0].text, nearest[0].mode) == ("where are you?", "place")
+    assert [one.similarity for one in nearest] == sorted((one.similarity for one in nearest), reverse=True)
+
+
+def test_modes_without_examples_are_never_chosen() -> None:
+    assert Classifier(Ngram(), MODES).modes == ("menu", "place", "events")
+    with pytest.raises(ValueError, match="a mode with examples"):
+        Classifier(Ngram(), {"general": Mode(about="all")})
+
+
+def test_vectors_are_made_once_for_the_same_examples(tmp_path: Path) -> None:
+    first, second, third = (Words(VOCABULARY) for _ in range(3))
+    told = Classifier(first, MODES, folder=tmp_path).judge("where are you?")
+    again = Classifier(second, MODES, folder=tmp_path).judge("where are you?")
+    assert first.asked > 100
+    assert second.asked == 1
+    assert told == again
+    Classifier(third, {**MODES, "more": Mode(examples=("new",))}, folder=tmp_path)
+    assert third.asked > 100
+
+
+HISTORY = [Said("user", "do you serve cake?"), Said("assistant", "We do.")]
+
+
+@pytest.mark.parametrize(
+    ("message", "weight"),
+    [
+        ("and the second one?", 1.0),
+        ("on Sundays?", 0.8),
+        ("is there parking near the station for my bicycle", 0.2),
+        ("please tell me which concerts, readings, films happen", 0.0),
+    ],
+)
+def test_reliance_falls_with_every_word_that_has_a_topic(message: str, weight: float) -> None:
+    assert reliance(message, HISTORY) == pytest.approx(weight)
+    assert reliance(message, HISTORY[1:]) == 0.0
