@@ -52,9 +52,15 @@ def test_subject_of_the_service_is_not_unrelated() -> None:
 
 
 def test_neighbours_are_the_most_similar_first() -> None:
-    nearest = Classifier(Ngram(), MODES).nearest("where are you", 3)
+    nearest = Classifier(Ngram(), MODES).nearest("where are you", count=3)
     assert (nearest[0].text, nearest[0].mode) == ("where are you?", "place")
     assert [one.similarity for one in nearest] == sorted((one.similarity for one in nearest), reverse=True)
+
+
+def test_neighbours_of_a_follow_up_are_those_of_what_it_follows() -> None:
+    history = [Said("user", "is there live music tonight?"), Said("assistant", "Yes.")]
+    nearest = Classifier(Ngram(), MODES).nearest("and the second one?", history)
+    assert nearest[0].mode == "events"
 
 
 def test_modes_without_examples_are_never_chosen() -> None:

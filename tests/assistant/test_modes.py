@@ -47,6 +47,7 @@ def test_what_is_like_nothing_gets_the_default_and_stays_open() -> None:
     found = build(MODES, Ngram(), default="general").detect("write a Python function that sorts numbers")
     assert (found.mode, found.by, found.is_open) == ("general", "default", True)
     assert "below the threshold" in found.why
+    assert found.confidence == pytest.approx(1 - sum(found.scores.values()))
 
 
 def test_without_a_default_nothing_is_none() -> None:

@@ -97,7 +97,7 @@ def test_explain_reads_what_was_said_before(config: str, tmp_path: Path, capsys:
     history.write_text(
         '[{"role": "user", "content": "when do you open on Sunday?"}, {"role": "assistant", "content": "At ten."}]'
     )
-    command = ["modes", "explain", "and then?", "-c", config, "--json"]
+    command = ["modes", "explain", "and the second one?", "-c", config, "--json"]
     assert run(command) == 0
     assert json.loads(capsys.readouterr().out)["detection"]["by"] == "default"
     assert run([*command, "--history", str(history)]) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
@@ -11,6 +11,8 @@ from relight.config.assistant import Assistant
 
 if TYPE_CHECKING:
     from relight.assistant.library import Library
+
+_CONSIDERED: Final = 4
 
 
 class Aside(Struct, frozen=True):
@@ -27,12 +29,15 @@ class Aside(Struct, frozen=True):
 def look_up(library: Library, talk: Conversation, section: Assistant, *, can_quote: bool) -> Aside:
     """What the knowledge says to a message; blocks for some milliseconds. With `can_quote` its sentences are the answer."""
     from relight.assistant.passages import as_prompt, sources
-    from relight.assistant.quoting import about, quoted, sayings
+    from relight.assistant.quoting import quoted, sayings
 
-    message = talk.message if section.subject is None else about(talk.message, section.subject)
-    found = library.find(message, [(said.role, said.text) for said in talk.history], section.passages)
+    history = [(said.role, said.text) for said in talk.history]
     if not can_quote:
+        found = library.find(talk.message, history, section.passages)
         return Aside([as_prompt(found)], sources(found))
+    found = library.find(talk.message, history, max(_CONSIDERED, section.passages))
+    # Words alone bring in what shares a word with the question: of what is to be quoted, what means the most like it comes first.
+    found = tuple(sorted(found, key=lambda each: each.cosine or 0.0, reverse=True))[: section.passages]
     sentences = [sentence for each in found for sentence in sayings(each.passage.text)]
     if not sentences:
         return Aside(reply=section.says.unknown)

@@ -51,9 +51,9 @@ class Calibration(Struct, frozen=True):
 
 
 CALIBRATIONS: Final = {
-    "minilm": Calibration(middle=-0.037, slope=34.2, sharpness=49.0),
-    "static": Calibration(middle=-0.075, slope=9.0, sharpness=15.0),
-    "ngram": Calibration(middle=-0.044, slope=17.3, sharpness=18.0),
+    "minilm": Calibration(middle=-0.053, slope=33.6, sharpness=50.0),
+    "static": Calibration(middle=-0.121, slope=9.7, sharpness=15.0),
+    "ngram": Calibration(middle=-0.077, slope=17.9, sharpness=18.0),
 }
 
 
@@ -120,11 +120,9 @@ class Classifier:
         import numpy as np
 
         weight = reliance(message, history)
-        by_mode, distance = self._scores(message)
-        if weight > 0:
-            joined, joined_distance = self._scores(f"{before(history)} {message}")
-            by_mode = (1 - weight) * by_mode + weight * joined
-            distance = (1 - weight) * distance + weight * joined_distance
+        examples, unrelated = self._similarities(message, history)
+        by_mode = np.array([_top(examples[own], _NEAREST) for own in self._of], dtype=np.float32)
+        distance = _top(examples, _NEAREST) - _top(unrelated, _NEAREST_UNRELATED)
         shares = _softmax(self._calibration.sharpness * by_mode)
         best = int(np.argmax(shares))
         inside = _logistic(self._calibration.slope * (distance - self._calibration.middle))
@@ -143,36 +141,25 @@ class Classifier:
             why=_why(inside, self.threshold, self.modes[best], share, weight),
         )
 
-    def nearest(self, message: str, count: int = _SHOWN) -> list[Neighbour]:
-        """The examples and the unrelated messages that `message` is most similar to."""
-        vector = self._vector(message)
-        examples = [
-            Neighbour(text, name, round(float(similarity), 3))
-            for (name, text), similarity in zip(self._taught, self._examples @ vector, strict=True)
-        ]
-        others = [
-            Neighbour(text, None, round(float(similarity), 3))
-            for text, similarity in zip(self._unrelated_texts, self._unrelated @ vector, strict=True)
-        ]
-        found = sorted([*examples, *others], key=lambda one: -one.similarity)
-        return found[:count]
+    def nearest(self, message: str, history: Sequence[Said] = (), count: int = _SHOWN) -> list[Neighbour]:
+        """The examples and the unrelated messages that `message` is most similar to, as `judge` compares them."""
+        examples, unrelated = self._similarities(message, history)
+        told = [(text, name) for name, text in self._taught] + [(text, None) for text in self._unrelated_texts]
+        similar = [*map(float, examples), *map(float, unrelated)]
+        found = [Neighbour(text, mode, round(one, 3)) for (text, mode), one in zip(told, similar, strict=True)]
+        return sorted(found, key=lambda one: -one.similarity)[:count]
 
     def read_as(self, message: str) -> str:
         """`message` as it is compared, with slips corrected."""
         return self._speller.corrected(message)
 
-    def _vector(self, message: str) -> NDArray[np.float32]:
-        vector: NDArray[np.float32] = self._embedder.embed([self._speller.corrected(message)])[0]
-        return vector
-
-    def _scores(self, message: str) -> tuple[NDArray[np.float32], float]:
-        """Similarity to each mode, and how much nearer the modes are than the rest of the world."""
-        import numpy as np
-
-        vector = self._vector(message)
-        similar = self._examples @ vector
-        by_mode = np.array([_top(similar[own], _NEAREST) for own in self._of], dtype=np.float32)
-        return by_mode, _top(similar, _NEAREST) - _top(self._unrelated @ vector, _NEAREST_UNRELATED)
+    def _similarities(self, message: str, history: Sequence[Said]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """To each example, and to each unrelated message; what the user said before counts as far as the message relies on it."""
+        weight = reliance(message, history)
+        texts = [message, f"{before(history)} {message}"] if weight else [message]
+        vectors = self._embedder.embed([self._speller.corrected(text) for text in texts])
+        vector = (1 - weight) * vectors[0] + weight * vectors[-1]
+        return self._examples @ vector, self._unrelated @ vector
 
 
 def phrases(about: str | None) -> list[str]:

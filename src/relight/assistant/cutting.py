@@ -41,12 +41,15 @@ class _Piece(Struct, frozen=True):
     is_code: bool = False
 
 
-def cut(found: Iterable[Document]) -> tuple[Passage, ...]:
-    """The passages of all documents in order: the same for the same documents.
+def cut(found: Iterable[Document], *, paragraphs: bool = False) -> tuple[Passage, ...]:
+    """The passages of all documents in order: the same for the same documents. With `paragraphs` each is one.
 
     A passage has at most about 180 words, and 40 where its neighbours have them; it begins with the last sentence of the one
     before when both are of one section. A block of code is whole, unless it alone is longer than 6,000 characters.
     """
+    if paragraphs:
+        pieces = ((document, piece) for document in found for piece in _pieces(document))
+        return tuple(Passage(document, piece.headings, piece.text, document.page(piece.start)) for document, piece in pieces)
     return tuple(passage for document in found for passage in _cut(document))
 
 

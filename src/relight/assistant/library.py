@@ -15,6 +15,7 @@ from msgspec import Struct
 from relight.assistant.cutting import cut, windows
 from relight.assistant.embedding import need, single_threaded
 from relight.assistant.knowledge import Document
+from relight.assistant.naming import unnamed
 from relight.assistant.passages import Found
 from relight.assistant.terms import Terms, terms
 from relight.assistant.unrelated import SENTENCES
@@ -62,8 +63,20 @@ class Library:
     Without an `embedder` passages are found by their words alone. Vectors are kept in `cache`/passages, if it is given.
     """
 
-    def __init__(self, documents: Sequence[Document], embedder: Embedder | None = None, *, cache: Path | None = None) -> None:
-        self.passages = cut(documents)
+    def __init__(
+        self,
+        documents: Sequence[Document],
+        embedder: Embedder | None = None,
+        *,
+        cache: Path | None = None,
+        paragraphs: bool = False,
+        subject: str | None = None,
+    ) -> None:
+        """With `paragraphs` each is a passage. `subject` is whom all of it is about: a name that stands everywhere tells nothing
+        apart, so it is left out of what is compared, and of the question with it the words for "you"."""
+        self.passages = cut(documents, paragraphs=paragraphs)
+        self._whole = paragraphs
+        self._subject = subject
         self._embedder = embedder
         self._cache = cache / "passages" if cache is not None else None
         self._index: _Index | None = None
@@ -100,7 +113,10 @@ class Library:
     def _cosines(self, meaning: _Meaning | None, question: str) -> Vectors | None:
         if self._embedder is None or meaning is None:
             return None
-        return meaning.cosines(self._embedder.embed([question])[0])
+        return meaning.cosines(self._embedder.embed([self._plain(question)])[0])
+
+    def _plain(self, text: str) -> str:
+        return text if self._subject is None else unnamed(text, self._subject)
 
     def _built(self) -> _Index:
         with self._lock:
@@ -119,7 +135,12 @@ class Library:
         groups: dict[int, list[str]] = {}
         starts, count = [], 0
         for passage in self.passages:
-            said = windows(passage)
+            said = (
+                [f"{passage.headings[-1]}: {passage.text}" if passage.headings else passage.text]
+                if self._whole
+                else windows(passage)
+            )
+            said = [self._plain(text) for text in said]
             groups.setdefault(id(passage.document), []).extend(said)
             starts.append(count)
             count += len(said)

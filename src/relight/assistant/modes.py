@@ -78,7 +78,7 @@ class Detector:
     def _nothing(self, verdict: Verdict | None, why: str) -> Detection:
         if verdict is None:
             return Detection(self.default, None, "default", why=why, is_open=True)
-        return Detection(self.default, verdict.confidence, "default", verdict.scores, why, is_open=True)
+        return Detection(self.default, 1 - verdict.inside, "default", verdict.scores, why, is_open=True)
 
 
 def _conflict(hits: list[Hit]) -> str:

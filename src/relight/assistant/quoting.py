@@ -14,13 +14,8 @@ import msgspec
 
 _MOST_OFFERED: Final = 12  # sentences
 _MOST_SAID: Final = 3
-_VERBS: Final = {"do": "does", "have": "has", "are": "is", "were": "was"}
-_YOU: Final = re.compile(
-    r"\b(?:(do|did|have|are|were|can|could|would|will) )?(you|u|ya)\b(?: (are|were|have|do)\b)?", re.IGNORECASE
-)
 _CODE: Final = re.compile(r"(?ms)^```.*?(?:^```|\Z)")
 _MARK: Final = re.compile(r"^(?:[-*+•]|\d+[.)])\s+")
-_YOUR: Final = re.compile(r"\b(?:yours|your|ur)\b", re.IGNORECASE)
 
 
 def quoted(sentences: Sequence[str]) -> str:
@@ -44,20 +39,6 @@ def sayings(text: str) -> list[str]:
         if not paragraph.lstrip().startswith(("#", "|")):
             said += [_MARK.sub("", sentence) for sentence in sentences(paragraph)]
     return [sentence for sentence in said if sentence]
-
-
-def about(question: str, subject: str) -> str:
-    """`question` with `subject` where it says "you": what is written about somebody says a name."""
-    text = _YOUR.sub(f"{subject}'s", question)
-    return _YOU.sub(lambda match: _third(match, subject), text)
-
-
-def _third(match: re.Match[str], subject: str) -> str:
-    before, after = match[1], match[3]
-    words = [_VERBS.get(before.lower(), before)] if before else []
-    words.append(subject)
-    words += [_VERBS.get(after.lower(), after)] if after else []
-    return " ".join(words)
 
 
 def _any_of(first: int, end: int, said: int) -> str:

@@ -1,6 +1,6 @@
 """Messages that have nothing to do with any particular service: what a classifier knows of the rest of the world.
 
-Written for this purpose. The first hundred without, the second with the development messages of `examples/portfolio` in view;
+Written for this purpose. The first hundred without, the others with the development messages of `examples/portfolio` in view;
 none with its test messages. Those that resemble a mode's own examples are left out when a classifier is fitted, so an assistant
 for recipes or for homework keeps its subject.
 """

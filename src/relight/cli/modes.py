@@ -86,10 +86,11 @@ def eval_command(file: BinaryIO, picture: Path | None, detector: str | None, con
 def explain(text: str, history: BinaryIO | None, detector: str | None, config_file: str, *, as_json: bool) -> None:
     """Show which mode TEXT gets, and why: rules that hold, the nearest examples, the scores, the threshold."""
     asked = _detector(load(config_file), detector)
-    found = asked.detect(text, _history(history))
+    said = _history(history)
+    found = asked.detect(text, said)
     hits = asked.rules.hits(text)
     classifier = asked.classifier
-    nearest = classifier.nearest(text) if classifier else []
+    nearest = classifier.nearest(text, said) if classifier else []
     if as_json:
         told: dict[str, Any] = {"detection": found, "rules": hits, "nearest": nearest}
         print_json(told | ({"threshold": classifier.threshold, "read_as": classifier.read_as(text)} if classifier else {}))

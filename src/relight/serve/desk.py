@@ -235,7 +235,7 @@ class Desk:
 
     def _alone(self, talk: Conversation) -> Conversation:
         """The message without what was said before, and with the name that is meant by "you"."""
-        from relight.assistant.quoting import about
+        from relight.assistant.naming import about
 
         message = talk.message if self.section.subject is None else about(talk.message, self.section.subject)
         return Conversation(message, (), talk.dropped + len(talk.history))

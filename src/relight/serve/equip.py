@@ -92,7 +92,7 @@ def knowledge(loaded: Loaded, embedder: Embedder | None, home: Path, note: Calla
         f"assistant: its knowledge has about {tokens} tokens, more than assistant.knowledge_budget ({section.knowledge_budget}): "
         f"{section.passages} passages are looked up for each question"
     )
-    library = Library(found, _for_passages(embedder), cache=home / "assistant")
+    library = Library(found, _for_passages(embedder), cache=home / "assistant", paragraphs=section.quote, subject=section.subject)
     library.build()
     return "", library
 
