@@ -35,9 +35,9 @@ def look_up(library: Library, talk: Conversation, section: Assistant, *, can_quo
     if not can_quote:
         found = library.find(talk.message, history, section.passages)
         return Aside([as_prompt(found)], sources(found))
-    found = library.find(talk.message, history, max(_CONSIDERED, section.passages))
-    # Words alone bring in what shares a word with the question: of what is to be quoted, what means the most like it comes first.
-    found = tuple(sorted(found, key=lambda each: each.cosine or 0.0, reverse=True))[: section.passages]
+    found = library.find(talk.message, history, _CONSIDERED)
+    # Words alone bring in what shares a word with the question; of two paragraphs, a small model quotes the wrong one.
+    found = tuple(sorted(found, key=lambda each: each.cosine or 0.0, reverse=True))[:1]
     sentences = [sentence for each in found for sentence in sayings(each.passage.text)]
     if not sentences:
         return Aside(reply=section.says.unknown)

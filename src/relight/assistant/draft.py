@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from relight.assistant.conversation import Conversation
 from relight.assistant.fence import inert
-from relight.assistant.prompts import Part, asked, joined
+from relight.assistant.naming import about
+from relight.assistant.prompts import KNOWLEDGE, Part, asked, joined
 from relight.config.assistant import Mode
 
 Json = dict[str, Any]
@@ -30,6 +31,13 @@ class Draft(Struct, frozen=True):
     model: str
     grammar: str | None = None
     """What the answer keeps to, where the engine takes one."""
+
+    def quoting(self, grammar: str, subject: str | None) -> Draft:
+        """The same for a model that chooses sentences for this question: what else it would read is only in its way."""
+        message = self.talk.message if subject is None else about(self.talk.message, subject)
+        talk = Conversation(message, (), self.talk.dropped + len(self.talk.history))
+        system = [part for part in self.system if part.name != KNOWLEDGE]
+        return structs.replace(self, system=system, talk=talk, grammar=grammar)
 
     def chat(self, schema: Mapping[str, Any] | None, dropped: int) -> Json:
         """The chat request, without the `dropped` oldest messages."""

@@ -18,6 +18,7 @@ from relight.config.assistant import Assistant
 from relight.decoding import NOT_JSON
 from relight.errors import ConfigError
 
+KNOWLEDGE: Final = "knowledge"
 _MARKS: Final = ("{{", "{%", "{#")
 _LARGEST: Final = 1 << 20  # bytes; a prompt is read by a model, word by word
 
@@ -41,7 +42,7 @@ class Prompts(Struct, frozen=True):
 
     def system(self, mode: str | None) -> list[Part]:
         """The sections of the system message, in their order; empty ones are left out."""
-        parts = [Part("persona", self.persona), Part("knowledge", self.knowledge), Part("mode", self.modes.get(mode or "", ""))]
+        parts = [Part("persona", self.persona), Part(KNOWLEDGE, self.knowledge), Part("mode", self.modes.get(mode or "", ""))]
         return [part for part in parts if part.text]
 
 

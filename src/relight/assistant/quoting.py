@@ -13,21 +13,31 @@ from typing import Final
 import msgspec
 
 _MOST_OFFERED: Final = 12  # sentences
+_LEAST_SAID: Final = 2  # of two the right one is more often among them than the only one
 _MOST_SAID: Final = 3
 _CODE: Final = re.compile(r"(?ms)^```.*?(?:^```|\Z)")
 _MARK: Final = re.compile(r"^(?:[-*+•]|\d+[.)])\s+")
 
 
 def quoted(sentences: Sequence[str]) -> str:
-    """A grammar (GBNF) whose texts are one to three of the first twelve `sentences`, in their order; needs at least one."""
+    """A grammar (GBNF) whose texts are two or three of the first twelve `sentences` (needs at least one; of two, both), in order."""
     offered = list(dict.fromkeys(" ".join(sentence.split()) for sentence in sentences))[:_MOST_OFFERED]
-    rules = [f"root ::= {_any_of(0, len(offered), 1)}"]
+    least = min(_LEAST_SAID, len(offered))
+    rules = [f"root ::= {_any_of(0, len(offered) - least + 1, 1)}"]
     for number, sentence in enumerate(offered):
         literal = msgspec.json.encode(sentence).decode()
         for said in range(1, min(_MOST_SAID, number + 1) + 1):
-            more = _any_of(number + 1, len(offered), said + 1) if said < _MOST_SAID else ""
-            rules.append(f"s{number}-{said} ::= {literal}" + (f' (" " ({more}))?' if more else ""))
+            rules.append(f"s{number}-{said} ::= {literal}{_more(number, said, least, len(offered))}")
     return "\n".join(rules)
+
+
+def _more(number: int, said: int, least: int, end: int) -> str:
+    """What may follow, or has to, when `said` sentences are said and the last was `number`."""
+    missing = max(0, least - said)
+    if said >= _MOST_SAID or number + 1 >= end:
+        return ""
+    following = f' " " ({_any_of(number + 1, end - max(0, missing - 1), said + 1)})'
+    return following if missing else f" ({following.strip()})?"
 
 
 def sayings(text: str) -> list[str]:

@@ -38,14 +38,16 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     mode: str | None
     by: str
     confidence: float | None
-    model: str
-    exact: bool
+    reply: str | None = None
+    """The answer, where no model is asked; then nothing below is said."""
+    model: str | None = None
+    exact: bool = False
     """Whether tokens were counted by the model's own vocabulary."""
-    total: int
+    total: int = 0
     """Tokens of all that the model reads, its template's own included."""
-    dropped_messages: int
-    sections: list[Section]
-    request: dict[str, Any]
+    dropped_messages: int = 0
+    sections: list[Section] = []
+    request: dict[str, Any] = {}
     """The chat request, as its backend is asked."""
 
 
@@ -109,6 +111,7 @@ async def _shown(loaded: Loaded, talk: Conversation, mode: str | None, *, estima
     from relight.assistant.aside import Aside, look_up
     from relight.assistant.draft import Draft
     from relight.assistant.prompts import load_prompts
+    from relight.cli.recorded import has_grammar
     from relight.config.assistant import Mode
     from relight.serve.equip import equipment, model_of
 
@@ -118,10 +121,16 @@ async def _shown(loaded: Loaded, talk: Conversation, mode: str | None, *, estima
     found = _detected(talk, mode, equipped, section.default_mode)
     said = section.modes.get(found.mode or "") or Mode()
     model = said.model or model_of(loaded)
-    can_quote = section.quote and _has_grammar(loaded, model)
-    aside = Aside() if equipped.library is None else look_up(equipped.library, talk, section, can_quote=can_quote)
+    can_quote = section.quote and has_grammar(loaded.config.models[model])
+    aside = Aside()
+    if equipped.library is not None and (can_quote or not equipped.prompts.knowledge):
+        aside = look_up(equipped.library, talk, section, can_quote=can_quote)
     passages = "".join(aside.texts)
-    draft = Draft(said, equipped.prompts.system(found.mode), talk, aside.texts, {}, model, aside.grammar)
+    if (reply := said.reply or aside.reply) is not None:
+        return Shown(mode=found.mode, by=found.by, confidence=found.confidence, reply=reply)
+    draft = Draft(said, equipped.prompts.system(found.mode), talk, aside.texts, {}, model)
+    if aside.grammar is not None:
+        draft = draft.quoting(aside.grammar, section.subject)
     chat = draft.chat(equipped.prompts.schemas.get(found.mode or ""), 0)
     sections = _sections(draft, passages)
     counts = None if estimate else await _counted(loaded, model, chat, [text for _, text in sections])
@@ -138,17 +147,10 @@ async def _shown(loaded: Loaded, talk: Conversation, mode: str | None, *, estima
         model=model,
         exact=exact,
         total=total,
-        dropped_messages=talk.dropped,
+        dropped_messages=draft.talk.dropped,
         sections=[Section(name, text, tokens) for (name, text), tokens in zip(sections, each, strict=True)],
         request=chat,
     )
-
-
-def _has_grammar(loaded: Loaded, name: str) -> bool:
-    from relight.engines.kinds import engine_for
-
-    model = loaded.config.models[name]
-    return kind(model) is Kind.OURS and engine_for(model.engine, model.task).capabilities.grammar
 
 
 def _detected(talk: Conversation, mode: str | None, equipped: Equipment, default: str | None) -> Detection:
@@ -188,16 +190,21 @@ async def _counted(loaded: Loaded, name: str, chat: dict[str, Any], texts: Seque
 
 
 def _print(shown: Shown) -> None:
+    sure = "" if shown.confidence is None else f", {shown.confidence:.2f}"
+    about_mode = f"mode {shown.mode or 'none'} ({shown.by}{sure})"
+    if shown.reply is not None:
+        click.echo(f"{about_mode}: no model is asked; the answer is\n\n{shown.reply}")
+        return
     for section in shown.sections:
         click.echo(click.style(f"── {section.name} ", bold=True) + click.style("─" * max(3, 60 - len(section.name)), dim=True))
         click.echo(section.text)
         click.echo()
     about = "" if shown.exact else "about "
-    sure = "" if shown.confidence is None else f", {shown.confidence:.2f}"
     template = shown.total - sum(section.tokens for section in shown.sections)
     rows: list[tuple[object, ...]] = [(section.name, f"{about}{section.tokens}") for section in shown.sections]
     rows += [("template", f"{about}{template}"), ("total", f"{about}{shown.total}")]
-    print_table(("section", "tokens"), rows, title=f"mode {shown.mode or 'none'} ({shown.by}{sure}), asked of {shown.model}")
+    click.echo(f"{about_mode}, asked of {shown.model}")
+    print_table(("section", "tokens"), rows)
     settings = {name: value for name, value in shown.request.items() if name not in ("messages", "model")}
     if settings:
         click.echo(f"with {msgspec.json.encode(settings).decode()}")

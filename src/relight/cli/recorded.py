@@ -8,8 +8,9 @@ from typing import Any, Final
 import msgspec
 import msgspec.structs
 
+from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded
-from relight.config.schema import Config
+from relight.config.schema import Config, Model
 from relight.decoding import NOT_JSON
 from relight.engines.kinds import engine_for
 from relight.errors import RelightError, UsageError
@@ -61,18 +62,26 @@ def of_modes(loaded: Loaded) -> list[Recorded]:
     from relight.serve.equip import model_of, whole_knowledge
 
     prompts = load_prompts(section, loaded.folder, loaded.config.service.name)
-    prompts = msgspec.structs.replace(prompts, knowledge=whole_knowledge(loaded))
+    knowledge = whole_knowledge(loaded)
     modes: dict[str | None, Mode] = {name: mode for name, mode in section.modes.items() if mode.reply is None}
     if not section.modes:
         modes[None] = Mode()
     recorded = []
     for name, mode in modes.items():
         model = mode.model or model_of(loaded)
+        # A model that quotes does not read all there is to know.
+        known = "" if section.quote and has_grammar(loaded.config.models[model]) else knowledge
+        prompts = msgspec.structs.replace(prompts, knowledge=known)
         draft = Draft(mode, prompts.system(name), Conversation("Hello"), (), {}, model)
         if draft.system:
             called = f"{ASSISTANT}:{name}" if name else ASSISTANT
             recorded.append(Recorded(called, model, draft.chat(prompts.schemas.get(name or ""), 0)))
     return recorded
+
+
+def has_grammar(model: Model) -> bool:
+    """Whether its engine can be held to a grammar."""
+    return kind(model) is Kind.OURS and engine_for(model.engine, model.task).capabilities.grammar
 
 
 def as_asked(recorded: Recorded, name: str, config: Config) -> tuple[dict[str, Any], Chain]:

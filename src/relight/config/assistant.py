@@ -183,8 +183,8 @@ class Assistant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quote: Annotated[
         bool,
         Meta(
-            description="Answer in whole sentences of the passages that were looked up: for models too small to be trusted with "
-            "words of their own. Needs llama.cpp, and knowledge beyond `knowledge_budget`."
+            description="Answer in whole sentences of the paragraph that fits the question: for models too small to be trusted "
+            "with words of their own. Only what llama.cpp runs is held to it; other models answer as without it."
         ),
     ] = False
     subject: Annotated[

@@ -133,8 +133,8 @@ class Desk:
         it.enter(Phase.QUEUE)
         told = Told(it.id, self.tickets.ticket(it.id, front.clock.wall()), found.mode, found.confidence, found.by, aside.sources)
         draft = Draft(mode, equipment.prompts.system(found.mode), talk, aside.texts, request.chat, it.model)
-        if aside.grammar is not None:  # it chooses sentences for this question, and history is only in its way
-            draft = structs.replace(draft, talk=self._alone(talk), grammar=aside.grammar)
+        if aside.grammar is not None:
+            draft = draft.quoting(aside.grammar, self.section.subject)
         dropped = 0 if aside.reply is not None else await self._fit(draft, model, it, front)
         chat = draft.chat(equipment.prompts.schemas.get(found.mode or ""), dropped)
         return Assisted(_question(question, chat, self._writer(told, request, it)), model, talk.message, aside.reply)
@@ -222,8 +222,8 @@ class Desk:
     ) -> Aside:
         """What goes with this question alone: passages with their sources, and what the author's hook says."""
         aside = Aside()
-        if equipment.library is not None:
-            can_quote = self.section.quote and _has_grammar(backend)
+        can_quote = self.section.quote and _has_grammar(backend)
+        if equipment.library is not None and (can_quote or not equipment.prompts.knowledge):
             aside = await asyncio.to_thread(look_up, equipment.library, talk, self.section, can_quote=can_quote)
         if self.hooks.has("before_prompt") and aside.reply is None:
             from relight.assistant.hooks import Draft as ToHook
@@ -232,13 +232,6 @@ class Desk:
             if said := await self.hooks.before_prompt(draft):
                 aside = structs.replace(aside, texts=[*aside.texts, said])
         return aside
-
-    def _alone(self, talk: Conversation) -> Conversation:
-        """The message without what was said before, and with the name that is meant by "you"."""
-        from relight.assistant.naming import about
-
-        message = talk.message if self.section.subject is None else about(talk.message, self.section.subject)
-        return Conversation(message, (), talk.dropped + len(talk.history))
 
     async def _fit(self, draft: Draft, model: str, it: Interaction, front: Front) -> int:
         """How many of the oldest messages are left out so that the rest fits the model."""

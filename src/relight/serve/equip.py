@@ -84,17 +84,19 @@ def knowledge(loaded: Loaded, embedder: Embedder | None, home: Path, note: Calla
     found = documents(section.knowledge, loaded.folder)
     text = whole(found)
     tokens = _tokens(text)
-    if tokens <= section.knowledge_budget:
+    fits = tokens <= section.knowledge_budget
+    if fits and not section.quote:
         return text, None
     from relight.assistant.library import Library
 
-    note(
-        f"assistant: its knowledge has about {tokens} tokens, more than assistant.knowledge_budget ({section.knowledge_budget}): "
-        f"{section.passages} passages are looked up for each question"
-    )
+    if not fits:
+        note(
+            f"assistant: its knowledge has about {tokens} tokens, more than assistant.knowledge_budget "
+            f"({section.knowledge_budget}): {section.passages} passages are looked up for each question"
+        )
     library = Library(found, _for_passages(embedder), cache=home / "assistant", paragraphs=section.quote, subject=section.subject)
     library.build()
-    return "", library
+    return text if fits else "", library
 
 
 def _for_passages(embedder: Embedder | None) -> Embedder | None:
