@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import contention, knowledge, modes, prefixes, redaction, startup, streaming, wake
+from bench import assistant, contention, knowledge, modes, prefixes, redaction, startup, streaming, wake
 from bench.gateways import comparison as gateways
 from bench.report import Report
 
@@ -15,6 +15,7 @@ BENCHES: dict[str, Callable[[], Report]] = {
     "prefixes": prefixes.run,
     "streaming": streaming.run,
     "contention": contention.run,
+    "assistant": assistant.run,
     "modes": modes.run,
     "knowledge": knowledge.run,
     "redaction": redaction.run,

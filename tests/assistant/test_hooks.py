@@ -98,6 +98,18 @@ def test_hook_that_is_not_there_is_refused_at_the_start(tmp_path: Path, code: st
         hooks(tmp_path, code, detect=named)
 
 
+async def test_hooks_of_the_guide_do_what_it_says(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs/assistant.md").read_text(encoding="utf-8")
+    (code,) = (block.split("```", 1)[0] for block in guide.split("```python\n")[1:] if block.startswith("# hooks.py"))
+    found, noted = hooks(tmp_path, code, detect="detect", before_prompt="before_prompt", after_answer="after_answer")
+    assert await found.detect(Message("Where is my invoice?", (), "", ("contact",))) == "contact"
+    assert await found.detect(MESSAGE) is None
+    assert str(await found.before_prompt(Draft("x", (), "", "contact", 1.0))).startswith("Today is ")
+    assert await found.before_prompt(DRAFT) is None
+    await found.after_answer(Answered("int_1", "", "x", "", None, "engine_failed", 0, 0.1))
+    assert noted == []
+
+
 def test_missing_module_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no_such_module_x cannot be imported: ModuleNotFoundError"):
         Hooks(Section(detect="no_such_module_x:f"), tmp_path, Noted())

@@ -62,6 +62,7 @@ def test_small_model_answers_in_the_words_of_the_knowledge(service: Served, ques
     said = ask(service, message=question, html=True)
     assert (said["mode"], said["by"]) == (mode, "classifier")
     assert fact in said["reply"]
+    assert said["usage"]["completion_tokens"] > 0
     assert said["html"].startswith("<p>")
     assert said["sources"][0]["source"].startswith("content/")
     for sentence in re.split(r"(?<=[.!?])\s+(?=[A-Z])", said["reply"]):

@@ -14,6 +14,8 @@ from relight.wire.dialect import EventStream, Usage, envelope, objects, words
 from relight.wire.openai import Chat
 from relight.wire.translation import Json
 
+_CHAT: Final = Chat()
+
 Say = Callable[[RelightError], str]
 """What a visitor reads in place of an answer."""
 
@@ -71,7 +73,6 @@ class AssistantDialect(EventStream):
 
     def __init__(self, say: Say) -> None:
         self._say = say
-        self._chat = Chat()
 
     def error_body(self, error: RelightError) -> Json:
         return {"error": {**envelope(error), "category": error.category.value, "say": self._say(error)}}
@@ -87,10 +88,10 @@ class AssistantDialect(EventStream):
         return sse.event({"model": model, "eta_s": round(eta_s, 1)}, name="waking")
 
     def read(self, payload: Json, usage: Usage) -> None:
-        self._chat.read(payload, usage)
+        _CHAT.read(payload, usage)
 
     def text(self, payload: Json) -> str:
-        return self._chat.text(payload)
+        return _CHAT.text(payload)
 
 
 class AssistantWriter:
@@ -103,8 +104,7 @@ class AssistantWriter:
         self.renderer: Renderer | None = None
         """Set for a client that wants HTML."""
         self._words: list[str] = []
-        self._usage: Json = {}
-        self._finish: str | None = None
+        self._usage = Usage()
         self._is_begun = False
 
     def feed(self, chunk: Json) -> bytes:
@@ -146,16 +146,14 @@ class AssistantWriter:
         return sse.event(self._told.opening(), name="start")
 
     def _note(self, chunk: Json) -> None:
-        if isinstance(usage := chunk.get("usage"), dict):
-            self._usage = {name: usage.get(name) for name in ("prompt_tokens", "completion_tokens")}
-        for choice in objects(chunk.get("choices")):
-            self._finish = choice.get("finish_reason") or self._finish
+        _CHAT.read(chunk, self._usage)
 
     def _body(self) -> Json:
         body: Json = {"reply": "".join(self._words).strip(), **self._told.opening(), "ticket": self._told.ticket}
         if self.renderer is not None:
             body["html"] = self.renderer.finish()
-        return {**body, "finish": self._finish, "usage": self._usage, **self._closing()}
+        usage = {"prompt_tokens": self._usage.prompt, "completion_tokens": self._usage.completion}
+        return {**body, "finish": self._usage.finish, "usage": usage, **self._closing()}
 
 
 def ask(body: bytes) -> Ask:
