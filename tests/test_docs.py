@@ -91,10 +91,19 @@ def test_readme_record_is_one_line_of_json_whose_phases_add_up() -> None:
     assert abs(phases - timings["total_ms"]) <= timings["total_ms"] / 100
 
 
-def test_readme_curl_holds_json_for_the_model_of_the_example() -> None:
+def test_readme_curl_asks_the_assistant_of_the_example() -> None:
     line = next(line for line in README.splitlines() if "curl -N" in line)
     words = shlex.split(line[line.index("curl") :])
-    assert json.loads(words[words.index("-d") + 1])["model"] == "smol"
+    example = tomllib.loads((ROOT / "examples/portfolio/relight.toml").read_text(encoding="utf-8"))
+    assert json.loads(words[words.index("-d") + 1])["message"] == example["assistant"]["page"]["suggestions"][0]
+
+
+@pytest.mark.parametrize(
+    "snippet", snippets((ROOT / "docs/assistant.md").read_text(encoding="utf-8"), "toml"), ids=lambda s: s[:20]
+)
+def test_guides_configuration_loads_with_a_model(tmp_path: Path, snippet: str) -> None:
+    (tmp_path / "relight.toml").write_text(configurations()[0] + snippet, encoding="utf-8")
+    assert load(tmp_path / "relight.toml", environ={}).config.models
 
 
 def test_readme_python_parses() -> None:
