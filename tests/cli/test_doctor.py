@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import threading
+import tomllib
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -539,11 +540,13 @@ def test_start_of_the_example_answers_with_real_words(
 
 @pytest.mark.real
 def test_start_of_an_embedding_model_without_pooling_says_what_to_set(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PORT", "0")
-    monkeypatch.setenv("RELIGHT_MODELS__SMOL__TASK", "embed")
-    assert run(["doctor", "-c", str(EXAMPLE), "--start", "--json"]) == 1
+    smol = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))["models"]["smol"]
+    config = tmp_path / "relight.toml"
+    config.write_text(f'[models.smol]\nsource = "{smol["source"]}"\ntask = "embed"\n', encoding="utf-8")
+    assert run(["doctor", "-c", str(config), "--start", "--json"]) == 1
     check = json.loads(capsys.readouterr().out)[-1]
     assert (check["check"], check["result"]) == ("start", "FAIL")
     assert check["advice"].startswith('set models.smol.args = ["--pooling=mean"]')

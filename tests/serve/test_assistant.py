@@ -311,7 +311,9 @@ async def test_days_budget_ends_with_a_sentence(tmp_path: Path) -> None:
     async with assistant(tmp_path, says(), says(), budget={"tokens_per_day": 1000}) as (door, cloud, _):
         first = await chat(door, "hi").done()
         second = await chat(door, "hi again").done()
+        budget = (await door.get("/status")).json()["budget"]
     assert (first.status, second.status) == (200, 429)
+    assert (budget["tokens"], budget["usd"]) == (0, None)
     error = second.json()["error"]
     assert (error["category"], error["say"]) == ("over_budget", "I have answered all I can for today. Please come back tomorrow.")
     assert int(second.headers["retry-after"]) > 0

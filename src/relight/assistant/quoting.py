@@ -20,14 +20,14 @@ _MARK: Final = re.compile(r"^(?:[-*+•]|\d+[.)])\s+")
 
 
 def quoted(sentences: Sequence[str]) -> str:
-    """A grammar (GBNF) whose texts are two or three of the first twelve `sentences` (needs at least one; of two, both), in order."""
+    """A grammar (GBNF) whose texts are two or three of the first twelve `sentences`, in order; of one or two, all."""
     offered = list(dict.fromkeys(" ".join(sentence.split()) for sentence in sentences))[:_MOST_OFFERED]
     least = min(_LEAST_SAID, len(offered))
     rules = [f"root ::= {_any_of(0, len(offered) - least + 1, 1)}"]
     for number, sentence in enumerate(offered):
         literal = msgspec.json.encode(sentence).decode()
-        for said in range(1, min(_MOST_SAID, number + 1) + 1):
-            rules.append(f"s{number}-{said} ::= {literal}{_more(number, said, least, len(offered))}")
+        places = range(1, min(_MOST_SAID, number + 1) + 1)
+        rules += [f"s{number}-{said} ::= {literal}{_more(number, said, least, len(offered))}" for said in places]
     return "\n".join(rules)
 
 

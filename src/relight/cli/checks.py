@@ -133,6 +133,8 @@ def keys_check(loaded: Loaded) -> Check:
         )
     if keys:
         return Check(Result.PASS, "keys", f"asked for; known: {', '.join(keys)}")
+    if config.assistant.public and not config.server.public:
+        return Check(Result.PASS, "keys", "none, so only this machine may use the models; the assistant answers anybody")
     if config.server.public:
         seen = "none, and server.public is set: anyone who reaches the port may use the models"
         return Check(Result.WARN, "keys", seen, "nothing, if that is meant; else make a key: relight keys create NAME")

@@ -14,6 +14,7 @@ from relight.cli.checks import Check, Result, folder_check, machine_checks
 from relight.cli.inspection import engine_check, has_weights, memory_of_all, model_checks, snapshots_check
 from relight.cli.output import config_option, json_option, print_json, print_table
 from relight.cli.provider import reach_check
+from relight.cli.rehearsal import assistant_check
 from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
 from relight.config.schema import Model
@@ -36,7 +37,8 @@ from relight.weights.wanted import require
 def doctor(context: click.Context, config_file: str, *, as_json: bool, starts: bool) -> None:
     """Check whether this configuration can be served here; exit code 1 when something fails.
 
-    Looks at Python, the configuration, CPU, port, keys, weights, engines, context, memory and providers, and says what to do.
+    Looks at Python, the configuration, CPU, port, keys, weights, engines, context, memory, providers and the assistant, and says
+    what to do.
     """
     loaded: Loaded | ConfigError
     try:
@@ -61,6 +63,8 @@ def _checks(config_file: str, loaded: Loaded | ConfigError) -> Iterator[Check]:
     yield from (engine_check(engine) for engine in dict.fromkeys(model.engine for model in ours))
     for name, model in models.items():
         yield from model_checks(name, model, loaded)
+    if (check := assistant_check(loaded)) is not None:
+        yield check
     yield from memory_of_all(loaded)
     yield from snapshots_check(loaded)
 

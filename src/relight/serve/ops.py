@@ -41,7 +41,10 @@ class Ops:
     async def status(self, request: Request) -> None:
         """Every engine's state."""
         models = {name: _status(served) for name, served in self._front.models.items()}
-        await request.json(200, {"service": self._front.origin.service, "version": __version__, "models": models})
+        said: dict[str, Any] = {"service": self._front.origin.service, "version": __version__, "models": models}
+        if self._front.desk is not None:
+            said["budget"] = self._front.desk.budget.left()
+        await request.json(200, said)
 
     async def metrics(self, request: Request) -> None:
         """Prometheus' text format."""
