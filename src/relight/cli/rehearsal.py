@@ -11,7 +11,7 @@ _BYTES_A_TOKEN = 4
 
 
 def assistant_check(loaded: Loaded) -> Check | None:
-    """Whether prompts, hooks, knowledge and detector are there and can be used; `None` without an assistant. Imports the hooks."""
+    """Whether prompts, hooks, knowledge and detector can be used; `None` without an assistant. Imports the hooks."""
     section = loaded.config.assistant
     if not section.is_there:
         return None
