@@ -27,10 +27,10 @@ def test_title_is_answered_before_a_long_prompt_is_read() -> None:
         pytest.skip(str(error))
     order: list[str] = []
     with serve(EXAMPLE, "--port", "0") as served:
-        assert served.ask("hello", max_tokens=1)[0] == 200
+        assert served.ask("hello", model="smol", max_tokens=1)[0] == 200
         prompt = "the quick brown fox jumps over the lazy dog, " * 200  # some 2,000 tokens, and more than what counts as small
         assert len(prompt) > SMALL_BYTES
-        body = {"messages": [{"role": "user", "content": prompt}], "stream": True, "max_tokens": 2}
+        body = {"model": "smol", "messages": [{"role": "user", "content": prompt}], "stream": True, "max_tokens": 2}
         reading = threading.Event()
 
         def long_one() -> None:
@@ -48,7 +48,7 @@ def test_title_is_answered_before_a_long_prompt_is_read() -> None:
         client.start()
         assert reading.wait(20)
         served.until(lambda: served.get("/status")["models"]["smol"]["running"] == 1)
-        assert served.ask("a title, please", max_tokens=2)[0] == 200
+        assert served.ask("a title, please", model="smol", max_tokens=2)[0] == 200
         order.append("title")
         client.join(100)
     assert order == ["title", "long"]
