@@ -17,8 +17,8 @@ VOCABULARY = " ".join(text for mode in MODES.values() for text in mode.examples)
 
 
 def test_phrases_of_a_description() -> None:
-    about = "Mira's career: employers, Node.js, roles. And so on"
-    assert phrases(about) == ["Mira's career", "employers", "Node.js", "roles", "And so on"]
+    about = "Mira's career: employers, Node.js, roles.\nAnd so on; the\n  last one."
+    assert phrases(about) == ["Mira's career", "employers", "Node.js", "roles", "And so on", "the last one"]
     assert phrases(None) == []
 
 
@@ -27,6 +27,38 @@ def test_mode_is_that_of_the_nearest_examples() -> None:
     assert verdict.mode == "place"
     assert verdict.similarities["place"] > verdict.similarities["menu"] > verdict.similarities["events"]
     assert verdict.is_sure
+
+
+def test_one_example_that_says_it_outvotes_two_that_nearly_do() -> None:
+    modes = {
+        "near": Mode(examples=("cake with cream", "cream with cake", "cream with nuts")),
+        "exact": Mode(examples=("cake with plums", "plums and pears", "old lamps")),
+    }
+    verdict = Classifier(Words("cake with cream plums nuts pears and old lamps"), modes).judge("cake with plums")
+    assert verdict.mode == "exact"
+
+
+def test_topics_of_the_description_choose_a_mode() -> None:
+    modes = {"menu": Mode(about="Plum cake, soup.", examples=("hello there",)), "place": Mode(examples=("which street?",))}
+    found = Classifier(Ngram(), modes)
+    assert found.judge("plum cake").mode == "menu"
+    assert found.nearest("plum cake", count=1)[0].text == "Plum cake"
+
+
+def test_topic_proves_four_fifths_of_what_an_example_does() -> None:
+    modes = {"menu": Mode(about="which cakes we have", examples=("xyz",)), "place": Mode(examples=("uvw",))}
+    found = Classifier(Ngram(), modes)
+    nearest = found.nearest("which cakes do you have?", count=10_000)
+    topic, example = (next(one.similarity for one in nearest if one.text == text) for text in ("which cakes we have", "xyz"))
+    first, second, third = [one.similarity for one in nearest if one.mode is None][:3]
+    expected = (3 * 0.8 * topic + 2 * example) / 5 - (3 * first + 2 * second + third) / 6
+    assert found.judge("which cakes do you have?").distance == pytest.approx(expected, abs=0.002)
+
+
+def test_message_that_goes_on_is_sooner_inside() -> None:
+    found = Classifier(Ngram(), MODES)
+    history = [Said("user", "is there live music tonight?")]
+    assert found.judge("and then?", history).distance > found.judge("is there live music tonight? and then?").distance
 
 
 def test_scores_share_what_is_inside() -> None:
@@ -95,3 +127,10 @@ HISTORY = [Said("user", "do you serve cake?"), Said("assistant", "We do.")]
 def test_reliance_falls_with_every_word_that_has_a_topic(message: str, weight: float) -> None:
     assert reliance(message, HISTORY) == pytest.approx(weight)
     assert reliance(message, HISTORY[1:]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("message", "weight"), [("thanks!", 0.0), ("ok cool, good night", 0.0), ("ok and then?", 1.0), ("?!", 1.0)]
+)
+def test_courtesies_rely_on_nothing(message: str, weight: float) -> None:
+    assert reliance(message, HISTORY) == weight

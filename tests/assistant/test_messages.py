@@ -17,6 +17,10 @@ from typing import Any
 
 import pytest
 
+from relight.assistant.classifier import phrases
+from relight.assistant.topics import taught
+from relight.config.load import load
+
 PORTFOLIO = Path(__file__).parents[2] / "examples" / "portfolio"
 KINDS = {"plain", "typo", "follow_up", "mixed", "out_of_scope"}
 FIELDS = {"text", "mode", "also", "history", "kind"}
@@ -62,6 +66,12 @@ def examples() -> dict[str, list[str]]:
     """The examples of every mode of the example's configuration."""
     modes = tomllib.loads((PORTFOLIO / "relight.toml").read_text(encoding="utf-8"))["assistant"]["modes"]
     return {name: mode.get("examples", []) for name, mode in modes.items()}
+
+
+def topics() -> list[str]:
+    """What the modes' `about` teaches beside the examples."""
+    modes = taught(load(PORTFOLIO / "relight.toml", environ={}).config.assistant.modes, PORTFOLIO)
+    return [phrase for mode in modes.values() for phrase in phrases(mode.about)]
 
 
 def normal(text: str) -> str:
@@ -146,6 +156,10 @@ def test_likeness_tells_a_rewording_from_another_question() -> None:
 
 def test_no_message_of_the_exam_resembles_an_example() -> None:
     assert alike([message.asked for message in TEST], [text for given in examples().values() for text in given]) == []
+
+
+def test_no_message_of_the_exam_resembles_a_topic() -> None:
+    assert alike([message.asked for message in TEST], topics()) == []
 
 
 def test_no_message_of_the_exam_resembles_one_of_dev() -> None:

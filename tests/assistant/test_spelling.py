@@ -16,6 +16,7 @@ RANKS = {
     [
         ("wat hav u bulit", "what have you built"),
         ("teh emial", "the email"),
+        ("wht ppl", "what people"),
         ("adress?", "address ?"),
         ("blogg", "blog"),
         ("forx", "form"),  # two words are as near: the commoner one

@@ -202,7 +202,7 @@ engine = "lama.cpp"
         (
             DEMO + "[colours]\n",
             (
-                "relight.toml:3: colours: unknown key; known here: assistant, auth, limits, log, models, prefixes, server, "
+                "relight.toml:3: colours: unknown key; known here: assistant, auth, deploy, limits, log, models, prefixes, server, "
                 "service, weights"
             ),
         ),

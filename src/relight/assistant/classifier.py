@@ -1,9 +1,9 @@
 """A mode out of examples: near which of them a message lies, and whether it lies nearer to them than to the rest of the world.
 
 Two scores, because what chooses well among modes is bad at saying that none fits: the mode is that of the three nearest examples
-(mean similarity); whether there is one at all is the similarity to the three nearest of any mode, less that to the two nearest of
-the messages in `unrelated`. A mode's `about` is cut into its phrases, which count as examples. No training, so nothing to fit at
-start but vectors, and every answer can be shown.
+(mean similarity, the nearest weighs most); whether there is one at all is its similarity, less that to the three nearest of the
+messages in `unrelated`. A mode's `about` is cut into its phrases, which count as examples. What all texts have in common is
+taken off first. No training, so nothing to fit at start but vectors, and every answer can be shown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from relight.assistant.embedding import embed_once
+from relight.assistant.embedding import embed_once, unit
 from relight.assistant.reliance import before, reliance
 from relight.assistant.spelling import Speller
 from relight.assistant.unrelated import SENTENCES
@@ -29,8 +29,14 @@ if TYPE_CHECKING:
     from relight.assistant.embedding import Embedder, Vectors
     from relight.config.assistant import Mode
 
-_NEAREST: Final = 3
-_NEAREST_UNRELATED: Final = 2
+_WEIGHTS: Final = (1, 2, 3)
+"""Of the nearest texts, the nearest last. A mean lets two that are half as near outvote one that says the very thing."""
+_ASKED: Final = "what about your {}?"
+"""How a phrase would be asked for: it is compared half as it stands, half as this."""
+_PROOF_OF_TOPICS: Final = 0.8
+"""How far a phrase proves that a message is for the service: "bread" is near to every recipe, a visitor's question is not."""
+_GOES_ON: Final = 0.1
+"""Added where a message lives from the one before: most who go on stay with the subject."""
 _SHORTEST_PHRASE: Final = 4  # characters
 _SHOWN: Final = 5
 THRESHOLD: Final = 0.5
@@ -41,8 +47,8 @@ _AMBIGUOUS: Final = 0.4
 class Calibration(Struct, frozen=True):
     """From similarities to probabilities: logistic in the distance to the rest of the world, softmax over the modes.
 
-    Fitted to the development messages of `examples/portfolio` (`fitted` in bench/modes.py), so that 0.5 is where in scope and
-    out of scope are told apart best there.
+    Fitted to the development messages of `examples/portfolio` (`fitted` in bench/modes.py), so that at 0.5 a message is as likely
+    in scope as out of it, were both as frequent.
     """
 
     middle: float
@@ -51,9 +57,9 @@ class Calibration(Struct, frozen=True):
 
 
 CALIBRATIONS: Final = {
-    "minilm": Calibration(middle=-0.053, slope=33.6, sharpness=50.0),
-    "static": Calibration(middle=-0.121, slope=9.7, sharpness=15.0),
-    "ngram": Calibration(middle=-0.077, slope=17.9, sharpness=18.0),
+    "minilm": Calibration(middle=-0.098, slope=26.9, sharpness=40.0),
+    "static": Calibration(middle=-0.077, slope=5.3, sharpness=16.0),
+    "ngram": Calibration(middle=-0.116, slope=11.2, sharpness=33.0),
 }
 
 
@@ -95,24 +101,30 @@ class Classifier:
         self._embedder = embedder
         self._calibration = CALIBRATIONS[embedder.kind]
         self.threshold = THRESHOLD if threshold is None else threshold
-        taught = [
-            (name, text) for name, mode in modes.items() if mode.examples for text in (*mode.examples, *phrases(mode.about))
-        ]
-        self.modes = tuple(dict.fromkeys(name for name, _ in taught))
-        if not self.modes:
+        taught = {name: mode for name, mode in modes.items() if mode.examples}
+        if not taught:
             raise ValueError("a classifier needs a mode with examples")
-        self._taught = taught
-        self._speller = Speller(embedder.ranks, [*(text for _, text in taught), *_names(modes)])
-        self._place(embed_once(embedder, [*(text for _, text in taught), *SENTENCES], folder))
+        self.modes = tuple(taught)
+        messages = [(name, text) for name, mode in taught.items() for text in mode.examples]
+        topics = [(name, text) for name, mode in taught.items() for text in phrases(mode.about)]
+        self._taught = [*messages, *topics]
+        self._speller = Speller(embedder.ranks, [*(text for _, text in self._taught), *_names(modes)])
+        vectors = embed_once(embedder, [*(text for _, text in messages), *SENTENCES], folder)
+        asked = embed_once(_Topics(embedder), [text for _, text in topics], folder) if topics else vectors[:0]
+        self._place(vectors[: len(messages)], asked, vectors[len(messages) :])
 
-    def _place(self, vectors: Vectors) -> None:
+    def _place(self, messages: Vectors, topics: Vectors, unrelated: Vectors) -> None:
         import numpy as np
 
-        self._examples = vectors[: len(self._taught)]
+        vectors = np.concatenate([messages, topics, unrelated])
+        # Every sentence is similar to every other to some extent; without their mean, the rest is what they say.
+        self._common = vectors.mean(axis=0)
+        self._examples, unrelated = np.split(unit(vectors - self._common), [len(self._taught)])
         owners = np.array([self.modes.index(name) for name, _ in self._taught])
         self._of = [np.flatnonzero(owners == number) for number in range(len(self.modes))]
-        kept = _unlike(vectors[len(self._taught) :], self._examples)
-        self._unrelated = vectors[len(self._taught) :][kept]
+        self._proof = np.where(np.arange(len(owners)) < len(messages), 1, _PROOF_OF_TOPICS).astype(np.float32)
+        kept = _unlike(unrelated, self._examples[: len(messages)])
+        self._unrelated = unrelated[kept]
         self._unrelated_texts = [SENTENCES[number] for number in kept]
 
     def judge(self, message: str, history: Sequence[Said] = ()) -> Verdict:
@@ -121,10 +133,10 @@ class Classifier:
 
         weight = reliance(message, history)
         examples, unrelated = self._similarities(message, history)
-        by_mode = np.array([_top(examples[own], _NEAREST) for own in self._of], dtype=np.float32)
-        distance = _top(examples, _NEAREST) - _top(unrelated, _NEAREST_UNRELATED)
+        by_mode = np.array([_near(examples[own]) for own in self._of], dtype=np.float32)
+        best = int(np.argmax(by_mode))
+        distance = float(_near((self._proof * examples)[self._of[best]]) - _near(unrelated)) + _GOES_ON * weight
         shares = _softmax(self._calibration.sharpness * by_mode)
-        best = int(np.argmax(shares))
         inside = _logistic(self._calibration.slope * (distance - self._calibration.middle))
         share = float(shares[best])
         is_sure = inside >= self.threshold
@@ -158,13 +170,25 @@ class Classifier:
         weight = reliance(message, history)
         texts = [message, f"{before(history)} {message}"] if weight else [message]
         vectors = self._embedder.embed([self._speller.corrected(text) for text in texts])
-        vector = (1 - weight) * vectors[0] + weight * vectors[-1]
+        vector = unit((1 - weight) * vectors[0] + weight * vectors[-1] - self._common)
         return self._examples @ vector, self._unrelated @ vector
+
+
+class _Topics:
+    """An `Embedder` of phrases: half as they stand, half as somebody would ask for them, because messages are seldom nouns."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self.kind, self.name, self.ranks = embedder.kind, f"{embedder.name}-topics", embedder.ranks
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """See `Embedder`."""
+        return unit(self._embedder.embed(texts) + self._embedder.embed([_ASKED.format(text) for text in texts]))
 
 
 def phrases(about: str | None) -> list[str]:
     """The parts of a description between commas, colons and full stops."""
-    parts = [part.strip() for part in re.split(r"[:,;.]\s", f"{about or ''} ")]
+    parts = [" ".join(part.split()) for part in re.split(r"[:,;.]\s", f"{about or ''} ")]
     return [part for part in parts if len(part) >= _SHORTEST_PHRASE]
 
 
@@ -172,26 +196,25 @@ def _names(modes: Mapping[str, Mode]) -> list[str]:
     return [text for name, mode in modes.items() for text in (name, mode.about or "", *mode.keywords)]
 
 
-def _unlike(unrelated: Vectors, examples: Vectors) -> list[int]:
-    """Which unrelated messages are nearer to one another than to the examples: the others may well be the service's subject."""
+def _unlike(unrelated: Vectors, messages: Vectors) -> NDArray[np.intp]:
+    """Which are nearer to one another than to the examples that are messages: the others may well be the service's subject."""
     import numpy as np
 
-    to_examples, to_others = unrelated @ examples.T, unrelated @ unrelated.T
+    to_others = unrelated @ unrelated.T
     np.fill_diagonal(to_others, -1)
-    return [
-        number
-        for number in range(len(unrelated))
-        if _top(to_examples[number], _NEAREST) <= _top(to_others[number], _NEAREST_UNRELATED)
-    ] or list(range(len(unrelated)))
+    kept = np.flatnonzero(_near(unrelated @ messages.T) <= _near(to_others))
+    return kept if len(kept) else np.arange(len(unrelated))
 
 
-def _top(values: NDArray[np.float32], count: int) -> float:
-    """The mean of the largest `count`, or of all when there are fewer."""
+def _near(similarities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of each row: the weighted mean of the largest, or of all when there are fewer."""
     import numpy as np
 
-    if len(values) > count:
-        values = np.partition(values, len(values) - count)[-count:]
-    return float(values.mean())
+    count = min(similarities.shape[-1], len(_WEIGHTS))
+    largest = np.sort(np.partition(similarities, -count, axis=-1)[..., -count:], axis=-1)
+    weights = np.array(_WEIGHTS[-count:], dtype=np.float32)
+    found: NDArray[np.float32] = largest @ (weights / weights.sum())
+    return found
 
 
 def _softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -82,13 +82,14 @@ def load_prompts(section: Assistant, folder: Path, service: str) -> Prompts:
 
 
 def _prompt(key: str, name: str, folder: Path, known: Mapping[str, Any]) -> str:
-    text = _text(key, folder / Path(name).expanduser())
+    text = text_of(key, folder / Path(name).expanduser())
     if any(mark in text for mark in _MARKS):
         text = _rendered(key, name, text, folder, known)
     return text.strip()
 
 
-def _text(key: str, file: Path) -> str:
+def text_of(key: str, file: Path) -> str:
+    """The text of a file that `key` of the configuration names; raises `ConfigError`, naming both."""
     try:
         if file.stat().st_size > _LARGEST:
             raise ConfigError(f"{key}: {file} is larger than 1 MiB, and a model reads all of it", hint="is it the right file?")
@@ -104,7 +105,7 @@ def _rendered(key: str, name: str, text: str, folder: Path, known: Mapping[str, 
     from minijinja import Environment, TemplateError
 
     templates = Environment(
-        loader=lambda other: _text(key, folder / other),
+        loader=lambda other: text_of(key, folder / other),
         undefined_behavior="strict",
         auto_escape_callback=lambda _: False,
         keep_trailing_newline=True,
@@ -123,7 +124,7 @@ def _rendered(key: str, name: str, text: str, folder: Path, known: Mapping[str, 
 
 def _schema(key: str, file: Path) -> dict[str, Any]:
     try:
-        found = msgspec.json.decode(_text(key, file))
+        found = msgspec.json.decode(text_of(key, file))
     except NOT_JSON as error:
         raise ConfigError(f"{key}: {file} is not JSON: {error}", hint="write a JSON Schema") from error
     if not isinstance(found, dict):

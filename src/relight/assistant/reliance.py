@@ -23,6 +23,12 @@ _FUNCTION_WORDS: Final = (
     "will with would yes yet you your yours s re ve ll d m t n don before "
 )
 _FUNCTION: Final = frozenset(_FUNCTION_WORDS.split())
+# Thanks and greetings go on with nothing, however short they are.
+_COURTESY_WORDS: Final = (
+    "a afternoon all alright awesome bye cheers cool day evening fine good goodbye great haha have hello hey hi later lol lot "
+    "mind morning much never nice night no ok okay perfect see so super sure thank thanks thx very well wow yes you"
+)
+_COURTESY: Final = frozenset(_COURTESY_WORDS.split())
 _WHOLE: Final = 5  # words with a topic that make a message whole
 
 
@@ -32,8 +38,9 @@ def topic_words(message: str) -> list[str]:
 
 
 def reliance(message: str, history: Sequence[Said]) -> float:
-    """0 for a message that stands by itself, 1 for one that only means something after the user's last."""
-    if before(history) is None:
+    """0 for a message that stands by itself or only is polite, 1 for one that only means something after the user's last."""
+    said = {word for word in words(message) if word[0].isalnum()}
+    if before(history) is None or (said and said <= _COURTESY):
         return 0.0
     return max(0.0, 1 - len(topic_words(message)) / _WHOLE)
 

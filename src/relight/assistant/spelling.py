@@ -13,11 +13,12 @@ from typing import Final
 from relight.assistant.wordpiece import words
 
 _SHORT: Final = {
-    "abt": "about", "bc": "because", "bday": "birthday", "cant": "can not", "cna": "can", "doesnt": "does not", "dont": "do not",
-    "gimme": "give me", "gonna": "going to", "gud": "good", "hav": "have", "hows": "how is", "im": "i am", "n": "and",
-    "pls": "please", "plz": "please", "r": "are", "teh": "the", "thx": "thanks", "u": "you", "ur": "your", "wanna": "want to",
-    "wat": "what", "whats": "what is", "wheres": "where is", "whos": "who is", "wut": "what", "y": "why", "ya": "you",
-    "yr": "your", "yrs": "years",
+    "abt": "about", "bc": "because", "bcuz": "because", "bday": "birthday", "cant": "can not", "cna": "can", "cuz": "because",
+    "doesnt": "does not", "dont": "do not", "gimme": "give me", "gonna": "going to", "gud": "good", "hav": "have",
+    "hows": "how is", "hw": "how", "im": "i am", "n": "and", "pls": "please", "plz": "please", "ppl": "people", "r": "are",
+    "rly": "really", "teh": "the", "tho": "though", "thx": "thanks", "u": "you", "ur": "your", "ure": "you are",
+    "wanna": "want to", "wat": "what", "wen": "when", "whats": "what is", "wheres": "where is", "whos": "who is", "wht": "what",
+    "wut": "what", "y": "why", "ya": "you", "yor": "your", "yr": "your", "yrs": "years",
 }  # fmt: skip
 _SHORTEST: Final = 4
 _SHORTEST_RIGHT: Final = 3
@@ -29,7 +30,8 @@ class Speller:
 
     def __init__(self, ranks: Mapping[str, int], own: Iterable[str]) -> None:
         self._ranks = ranks
-        self._own = frozenset(word for text in own for word in words(text))
+        # Each word once before it is taken apart: descriptions repeat themselves, and a start waits for this.
+        self._own = frozenset(words(" ".join({word for text in own for word in text.split()})))
 
     def corrected(self, text: str) -> str:
         """`text` in small letters, with its slips corrected as far as they could be told."""

@@ -14,6 +14,7 @@ from relight.assistant.detector import build, open_embedder
 from relight.assistant.evaluation import NONE, Evaluation, Outcome, evaluate, outcomes
 from relight.assistant.fitting import Fit, Quality, fit
 from relight.assistant.labelled import Labelled, rated, read
+from relight.assistant.topics import taught
 from relight.cli.files import write_text
 from relight.cli.output import config_option, json_option, print_json, print_table
 from relight.cli.threshold import with_threshold
@@ -148,7 +149,11 @@ def _detector(loaded: Loaded, detector: str | None) -> Detector:
     # A threshold was chosen for the detector it stands beside.
     threshold = section.threshold if kind is section.detector else None
     return build(
-        section.modes, open_embedder(kind, folder), threshold=threshold, default=section.default_mode, weights_dir=folder
+        taught(section.modes, loaded.folder),
+        open_embedder(kind, folder),
+        threshold=threshold,
+        default=section.default_mode,
+        weights_dir=folder,
     )
 
 

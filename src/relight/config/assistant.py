@@ -26,7 +26,10 @@ class Mode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     about: Annotated[
         str | None,
-        Meta(description="What messages of this mode are about, in a sentence.", examples=["questions about things I built"]),
+        Meta(
+            description="What messages of this mode are about, in a sentence; its phrases between commas teach as well.",
+            examples=["questions about things I built"],
+        ),
     ] = None
     examples: Annotated[
         tuple[str, ...],
@@ -36,6 +39,14 @@ class Mode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=[("what have you built?", "show me your projects")],
         ),
     ] = ()
+    topics: Annotated[
+        str | None,
+        Meta(
+            description="File with topics of this mode, between commas or on lines: each teaches, as examples do. When a "
+            "message goes astray, add its topic.",
+            examples=["topics/projects.txt"],
+        ),
+    ] = None
     keywords: Annotated[
         tuple[str, ...],
         Meta(

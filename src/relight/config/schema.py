@@ -10,6 +10,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from relight.config.assistant import ASSISTANT, Assistant
+from relight.config.deploy import Deploy
 from relight.config.fields import Count, ModelName, SecretName, Sha256
 from relight.values import Bytes, Duration
 
@@ -375,6 +376,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     assistant: Assistant = field(default_factory=Assistant)
     prefixes: Prefixes = field(default_factory=Prefixes)
     log: Log = field(default_factory=Log)
+    deploy: Deploy = field(default_factory=Deploy)
 
     def default_model(self) -> str | None:
         """Name of the model for requests that name none, if that is clear."""

@@ -66,7 +66,7 @@ def equipment(loaded: Loaded, prompts: Prompts, note: Callable[[str], None]) -> 
     embedder = _embedder(section, home, note)
     text, library = knowledge(loaded, embedder, home, note)
     render("")  # what it imports would hold up the first answer
-    return Equipment(structs.replace(prompts, knowledge=text), _detector(section, embedder, home), library)
+    return Equipment(structs.replace(prompts, knowledge=text), _detector(loaded, embedder, home), library)
 
 
 def weights_dir(loaded: Loaded) -> Path:
@@ -134,10 +134,14 @@ def _embedder(section: Assistant, home: Path, note: Callable[[str], None]) -> Em
     return None
 
 
-def _detector(section: Assistant, embedder: Embedder | None, home: Path) -> Detector | None:
+def _detector(loaded: Loaded, embedder: Embedder | None, home: Path) -> Detector | None:
+    section = loaded.config.assistant
     if not section.modes:
         return None
     from relight.assistant.detector import build
+    from relight.assistant.topics import taught
+
+    modes = taught(section.modes, loaded.folder)
 
     threshold = section.threshold if embedder is None or embedder.kind == section.detector.value else None
-    return build(section.modes, embedder, threshold=threshold, default=section.default_mode, weights_dir=home)
+    return build(modes, embedder, threshold=threshold, default=section.default_mode, weights_dir=home)
