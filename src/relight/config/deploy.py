@@ -122,9 +122,9 @@ class Image(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         Meta(
             description="Image of Python that it is built on and runs on.",
-            examples=["docker.io/library/python:3.12-slim-bookworm"],
+            examples=["python:3.12-slim-bookworm"],
         ),
-    ] = "docker.io/library/python:3.12-slim-bookworm"
+    ] = "python:3.12-slim-bookworm"
     name: Annotated[
         str | None,
         Meta(description="Name of the built image; left out: the service's.", examples=["portfolio"]),
