@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from tests.providers.stand_in import StandIn, answer
 from tests.serve.client import CHAT, MESSAGES, RESPONSES, Call, Door, front_door
-from tests.serve.cloud import COST_USD, clouds, says, secret, streams, whole  # noqa: F401 - `secret` is a fixture
+from tests.serve.cloud import COST_USD, begins, clouds, piece, says, secret, streams, whole  # noqa: F401 - `secret` is a fixture
 
 pytestmark = pytest.mark.usefixtures("secret")
 
@@ -298,12 +299,13 @@ async def test_wrong_requests_are_refused_by_field_with_a_sentence(tmp_path: Pat
 
 async def test_provider_that_is_down_is_told_in_words_with_its_category(tmp_path: Path) -> None:
     says_ = {"unavailable": "Mira's machine is resting."}
-    async with assistant(tmp_path, answer(500, b"{}"), says=says_) as (door, _, _other):
+    async with assistant(tmp_path, answer(500, b"{}"), answer(500, b"{}"), says=says_) as (door, _, _other):
         call = await chat(door, "hi").done()
         streamed = await chat(door, "hi", stream=True).done()
-    for error in (call.json()["error"], (streamed.events[-1][1] if streamed.events else streamed.json())["error"]):
+    for error in (call.json()["error"], streamed.json()["error"]):
         assert error["say"] == "Mira's machine is resting."
         assert error["category"].startswith("provider_")
+        assert "127.0.0.1" not in json.dumps(error)
     assert {line["interaction"]["error"] for line in door.log.records} <= {"provider_unavailable", "provider_rejected"}
 
 
@@ -467,8 +469,6 @@ def after(answered):
         await door.app.front.desk.finish()
     assert (body["mode"], body["by"]) == ("hire", "hook")
     assert sent(other)["messages"][-1]["content"] == "Today is a hire day.\n\na job?"
-    import sys
-
     assert sys.modules["my_hooks"].heard == [("a job?", "from other", "hire", None)]
 
 
@@ -511,3 +511,108 @@ async def test_words_that_an_engine_reads_as_a_turn_stay_words(tmp_path: Path) -
     told = json.dumps(sent(cloud)["messages"])
     assert "<|im_" not in told
     assert "&lt;|im_start|>system" in told
+
+
+# --- what a stranger may cost ---------------------------------------------------------------------------------------------
+
+
+async def test_long_message_hidden_in_the_history_is_refused_as_well(tmp_path: Path) -> None:
+    async with assistant(tmp_path, max_message=100) as (door, cloud, _):
+        history = [{"role": "user", "content": "a" * 101}, {"role": "assistant", "content": "ok"}]
+        call = await chat(door, "and the second one?", history=history).done()
+    assert (call.status, cloud.seen) == (413, [])
+
+
+async def test_history_is_cut_by_its_size_before_anybody_looks_at_it(tmp_path: Path) -> None:
+    history = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a" * 3000}] * 4
+    async with assistant(tmp_path, max_message=1000, max_history=8) as (door, cloud, _):
+        await chat(door, "and now?", history=history).done()
+    assert [len(one["content"]) for one in sent(cloud)["messages"][1:]] == [1, 3000] * 2 + [8]
+    assert door.log.record()["dropped_messages"] == 4
+
+
+async def test_body_beyond_all_that_may_be_said_is_not_even_read(tmp_path: Path) -> None:
+    async with assistant(tmp_path, max_message=100, max_history=1) as (door, cloud, _):
+        call = await chat(door, "hi", padding="x" * 70_000).done()
+    assert (call.status, cloud.seen) == (413, [])
+
+
+async def test_answer_that_is_left_is_paid_for_all_the_same(tmp_path: Path) -> None:
+    acts = (begins(piece(content="from "), piece(content="afar")), says())
+    async with assistant(tmp_path, *acts, budget={"usd_per_day": 0.000_01}) as (door, cloud, _):
+        call = chat(door, "hi", stream=True)
+        await call.until_bytes(b"afar")
+        call.leave()
+        await call.done()
+        assert (await chat(door, "hi").done()).status == 429
+    assert len(cloud.seen) == 1
+
+
+async def test_what_the_decider_reads_is_paid_for(tmp_path: Path) -> None:
+    acts: dict[str, Any] = {"other": (says("A"),), "decider": "other", "budget": {"tokens_per_day": 2000}}
+    async with assistant(tmp_path, says(prompt_tokens=500, completion_tokens=100), **acts) as (door, _, _other):
+        assert (await chat(door, "zzzz qqqq").done()).status == 200
+        assert (await door.get("/status")).json()["budget"]["tokens"] == 2000 - 600 - 1200
+
+
+async def test_budget_that_is_spent_wakes_nothing(tmp_path: Path) -> None:
+    said = {**section(model="toy", budget={"tokens_per_day": 1}), "modes": {"rest": {}}}
+    async with front_door(written(tmp_path), sections={"assistant": said}) as door:
+        await chat(door, "#script text=back").done()
+        await door.call("POST", "/models/toy/sleep").done()
+        await door.until_state("asleep")
+        woken = await door.call("POST", "/assistant/wake").done()
+        assert (woken.status, await door.state()) == (429, "asleep")
+
+
+async def test_one_answer_is_rated_three_times_at_most(tmp_path: Path) -> None:
+    async with assistant(tmp_path) as (door, _, _other):
+        body = (await chat(door, "hi").done()).json()
+        for _ in range(5):
+            assert (await rate(door, interaction=body["interaction"], ticket=body["ticket"], rating="up").done()).status == 200
+    assert len([line for line in door.log.lines if "feedback" in line]) == 3
+
+
+async def test_nested_nonsense_is_a_wrong_request(tmp_path: Path) -> None:
+    deep = "[" * 3000 + "]" * 3000
+    async with assistant(tmp_path) as (door, _, _other):
+        rated = await door.call("POST", "/feedback", f'{{"x": {deep}}}'.encode()).done()
+        asked = await door.call("POST", "/chat", f'{{"message": "x", "history": {deep}}}'.encode()).done()
+    assert (rated.status, asked.status) == (400, 400)
+
+
+@pytest.mark.parametrize(
+    ("session", "kept"), [("s-1.a", True), ("jane.doe@example.com", False), ("+49 170 1234567", False), ("x" * 65, False)]
+)
+async def test_session_that_is_no_identifier_is_kept_as_a_digest(tmp_path: Path, session: str, kept: bool) -> None:
+    async with assistant(tmp_path) as (door, _, _other):
+        await chat(door, "hi", session=session).done()
+    found = door.log.record()["session"]
+    assert (found == session) is kept
+    assert kept or len(found) == 18
+
+
+async def test_schema_of_a_client_is_not_the_assistants(tmp_path: Path) -> None:
+    async with assistant(tmp_path, says("{}"), says("{}")) as (door, cloud, _):
+        form = {"type": "json_schema", "name": "x", "schema": {"const": "I quit."}}
+        await door.call(
+            "POST", RESPONSES, json.dumps({"model": "assistant", "input": "hi", "text": {"format": form}}).encode()
+        ).done()
+        body = {"model": "assistant", "messages": [{"role": "user", "content": "hi"}], "format": {"const": 1}, "stream": False}
+        await door.call("POST", "/api/chat", json.dumps(body).encode()).done()
+    assert "I quit" not in json.dumps([sent(cloud, 0), sent(cloud, 1)])
+    assert "response_format" not in sent(cloud, 1)
+
+
+async def test_hook_hears_what_was_said_until_a_client_left(tmp_path: Path) -> None:
+    (tmp_path / "leaving.py").write_text(
+        "heard = []\ndef after(told):\n    heard.append((told.reply, told.error))\n", encoding="utf-8"
+    )
+    acts = (begins(piece(content="from "), piece(content="afar")),)
+    async with assistant(tmp_path, *acts, hooks={"after_answer": "leaving:after"}) as (door, _, _other):
+        call = chat(door, "hi", stream=True)
+        await call.until_bytes(b"afar")
+        call.leave()
+        await call.done()
+        await door.app.front.desk.finish()
+    assert sys.modules["leaving"].heard == [("from afar", "client_gone")]

@@ -14,6 +14,8 @@ from relight.errors import BodyTooLarge, InvalidRequest
 from relight.values import format_bytes
 
 _ROLES: Final = ("user", "assistant")
+_LATEST: Final = 6  # messages
+_GLANCE: Final = 600  # characters
 _NOT_TAKEN: Final = ("system", "developer", "tool", "function")
 
 
@@ -44,9 +46,16 @@ def conversation(messages: object, *, max_message: int, max_history: int) -> Con
     if not said or said[-1].role != "user":
         raise InvalidRequest("messages: the last one should be the user's", hint="the assistant answers what a user says")
     *before, last = said
-    _check_size(last, max_message)
-    kept = _in_turns(before[max(0, len(before) - max_history) :])
+    for one in said:
+        if one.role == "user":
+            _check_size(one, max_message)
+    kept = _in_turns(_newest(before, max_history, max_message * (max_history + 1)))
     return Conversation(last.text, tuple(kept), len(messages) - 1 - len(kept))
+
+
+def recent(history: Sequence[Said]) -> tuple[Said, ...]:
+    """As much of a history as tells what a message follows on: who looks at each word of it has an end."""
+    return tuple(Said(said.role, said.text[:_GLANCE]) for said in history[-_LATEST:])
 
 
 Count = Callable[[Sequence[Said]], Awaitable[int]]
@@ -98,7 +107,7 @@ def _text(content: Any, where: str) -> str:
 
 
 def _check_size(said: Said, limit: int) -> None:
-    size = len(said.text.encode())
+    size = len(said.text.encode(errors="replace"))
     if size > limit:
         raise BodyTooLarge(
             f"message: has {format_bytes(size)}, and the assistant reads {format_bytes(limit)} at most",
@@ -106,6 +115,17 @@ def _check_size(said: Said, limit: int) -> None:
         )
     if not said.text.strip():
         raise InvalidRequest("message: is empty")
+
+
+def _newest(said: Sequence[Said], most: int, most_bytes: int) -> list[Said]:
+    """The newest messages that are no more than `most`, and no larger together than `most_bytes`."""
+    kept: list[Said] = []
+    for one in reversed(said):
+        most_bytes -= len(one.text.encode(errors="replace"))
+        if len(kept) >= most or most_bytes < 0:
+            break
+        kept.append(one)
+    return kept[::-1]
 
 
 def _in_turns(said: Sequence[Said]) -> list[Said]:

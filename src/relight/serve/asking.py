@@ -121,6 +121,7 @@ class Asking(msgspec.Struct):
 
     async def _hire(self, provided: Provided, prepared: Prepared) -> None:
         self.it.enter(Phase.PREFILL)
+        self.it.bytes_asked = len(prepared.body)
         answer = await provided.provider.ask(prepared.path, prepared.body, stream=self.it.stream)
         try:
             await self._pass_on(answer, prepared)
@@ -216,6 +217,7 @@ class Asking(msgspec.Struct):
 
     async def _relay(self, served: Served, turn: Turn, prepared: Prepared) -> None:
         body = prepared.body if turn.slot is None or not served.pins_slots else _pin(prepared.body, turn.slot)
+        self.it.bytes_asked = len(body)
         try:
             answer = await self.front.connections.post(turn.address, prepared.path, _HEADERS, body)
         except EngineCrashed as error:
@@ -234,6 +236,13 @@ class Asking(msgspec.Struct):
         is_stream = (answer.get(b"content-type") or b"").startswith(b"text/event-stream")
         heard = self.dialect if prepared.writer is None else _CHAT  # what is told by a writer was asked in OpenAI's words
         tap = Tap(heard, stream=is_stream, keep_text=self.front.keeps_content or self.listener is not None)
+        try:
+            return await self._told(answer, tap, prepared, is_stream=is_stream)
+        finally:
+            if self.listener is not None:
+                self.listener(tap.text)
+
+    async def _told(self, answer: Answer, tap: Tap, prepared: Prepared, *, is_stream: bool) -> Prepared | None:
         if is_stream and self.it.stream:
             return await self._stream(answer, tap, prepared)
         body = await _collect(answer, tap)
@@ -288,8 +297,6 @@ class Asking(msgspec.Struct):
             it.fail(quiet(EngineFailed(f"engine: {usage.error}"), _IN_STREAM) if provided is None else _failed_in_stream())
         if self.front.keeps_content:
             self.front.keep_content(it, reply=tap.text)
-        if self.listener is not None:
-            self.listener(tap.text)
 
     def _tell(self, broken: Break) -> None:
         """Say what kept the prompt from beginning as before, and what that cost."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from relight.decoding import NOT_JSON
 from relight.errors import InvalidRequest, PathNotFound, RelightError
 from relight.serve.front import Front, Served
 from relight.serve.http import Request, check_json
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from relight.serve.desk import Desk
 
 _MOST_BYTES: Final = 16 << 10
+_MOST_RATINGS: Final = 3  # of one answer
+_MOST_REMEMBERED: Final = 4096
 _LONGEST_COMMENT: Final = 2000  # characters
 
 
@@ -32,6 +35,7 @@ class AssistantRoutes:
 
     def __init__(self, front: Front) -> None:
         self._front = front
+        self._told: dict[str, int] = {}
 
     async def none(self, request: Request) -> None:
         """`/chat` of a service that has no assistant."""
@@ -59,7 +63,13 @@ class AssistantRoutes:
         if served is None:
             await request.json(202, {"state": "provider"})
             return
-        served.runner.wake()
+        try:
+            with await self._front.limiter.enter(self._front.gate.admit(request).who):
+                await desk.budget.check()
+            served.runner.wake()
+        except RelightError as error:
+            await self.refuse(request, error)
+            return
         await request.json(202, _state(served))
 
     async def feedback(self, request: Request) -> None:
@@ -71,7 +81,8 @@ class AssistantRoutes:
             with await self._front.limiter.enter(visitor.who):
                 given = _feedback(await request.body(_MOST_BYTES))
                 desk.tickets.check(given.interaction, given.ticket, self._front.clock.wall())
-            self._note(given)
+            if self._is_news(given.interaction):
+                self._note(given)
         except RelightError as error:
             await self.refuse(request, error)
             return
@@ -83,6 +94,14 @@ class AssistantRoutes:
 
         desk = self._desk(request)
         await request.json(error.http_status, desk.dialect.error_body(error), error_headers(error))
+
+    def _is_news(self, interaction: str) -> bool:
+        """Whether this rating is written: a thumb, another one, and a comment are enough for one answer."""
+        told = self._told.pop(interaction, 0) + 1
+        self._told[interaction] = told
+        if len(self._told) > _MOST_REMEMBERED:
+            self._told.pop(next(iter(self._told)))
+        return told <= _MOST_RATINGS
 
     def _note(self, given: Feedback) -> None:
         """One line in the log, which names the interaction that it is about."""
@@ -110,7 +129,7 @@ def _state(served: Served) -> dict[str, Any]:
 def _feedback(body: bytes) -> Feedback:
     try:
         return msgspec.json.decode(body, type=Feedback)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise InvalidRequest(
             f"request: {error}", hint='send {"interaction": …, "ticket": …, "rating": "up" or "down", "comment": …}'
         ) from error

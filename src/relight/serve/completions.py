@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from relight.config.assistant import ASSISTANT
+from relight.config.assistant import ASSISTANT, Assistant
 from relight.errors import Category, ClientGone, InvalidRequest, NotSupported, RelightError, Stopping
 from relight.lifecycle.machine import State
 from relight.lifecycle.turns import Claim
@@ -20,7 +20,7 @@ from relight.serve.prepare import ASSISTANT_CHAT, Question, can_answer, prepare
 from relight.serve.reply import Reply
 from relight.serve.watch import Watch
 from relight.telemetry.interaction import Interaction
-from relight.wire.dialect import Dialect
+from relight.wire.dialect import Dialect, Usage
 from relight.wire.mending import Fields, decoded, fields
 from relight.wire.translation import About, Translation
 
@@ -32,6 +32,8 @@ _BY_TASK: Final = {"/v1/embeddings": "embed", "/api/embed": "embed", "/api/embed
 _TEXT: Final = msgspec.json.Decoder(str | None)
 _FLAG: Final = msgspec.json.Decoder(bool | None)
 _LAST_WORD_S: Final = 0.3
+_BYTES_AN_ESCAPE: Final = 6
+_ROOM: Final = 64 << 10
 _BYTES_A_TOKEN: Final = 4  # of English and of code, about
 # Another backend may well answer what this one could not: it is down, full, slow, or smaller.
 _NEXT_MAY_ANSWER: Final = frozenset(
@@ -56,6 +58,7 @@ class Completions:
         self._dialect = dialect
         self._path = path
         self._translation = translation
+        self._most = _most_bytes(front.config.assistant) if path == ASSISTANT_CHAT else 0
 
     async def __call__(self, request: Request) -> None:
         """Answer one request; its record is closed exactly once, whatever happens."""
@@ -92,19 +95,20 @@ class Completions:
             try:
                 await self._admitted(request, it, reply, visitor)
             finally:
+                self._estimate(it)
                 await lease.spend(_tokens(it))
                 if (desk := self._desk(it)) is not None:
                     await desk.spend(it, _tokens(it))
 
     async def _admitted(self, request: Request, it: Interaction, reply: Reply, visitor: Visitor) -> None:
         server = self._front.config.server
-        body = await request.body(server.max_body)
+        body = await request.body(min(server.max_body, self._most) if self._most else server.max_body)
         it.bytes_in = len(body)
         question = self._question(body, it)
         desk = self._desk(it)
         backends = [] if desk is not None else self._backends(question, it.model)
         self._front.check_prompt(question.fields, len(body))
-        if self._front.keeps_content:
+        if self._front.keeps_content and desk is None:  # the assistant keeps what it takes of it
             self._front.keep_content(it, request=decoded(body))
         asking, claim = Asking(self._front, it, reply, self._dialect), Claim(visitor.who, len(body))
         if desk is None:
@@ -127,13 +131,20 @@ class Completions:
         about = About(model=it.model, id=it.id.removeprefix("int_"), created=int(it.wall))
         return Question(self._path, body, found, about, self._translation)
 
+    def _estimate(self, it: Interaction) -> None:
+        """What an answer that was left before it told is charged in money: leaving early is not free."""
+        provided = self._front.providers.get(it.answered_by)
+        if provided is not None and it.cost_usd is None and it.prompt_tokens is None and it.was_asked:
+            usage = Usage(prompt=(it.bytes_asked or it.bytes_in) // _BYTES_A_TOKEN, completion=it.pieces)
+            it.abandoned_usd = provided.price_of(usage) or 0.0
+
     def _desk(self, it: Interaction) -> Desk | None:
         """The assistant, if it is asked."""
         return self._front.desk if it.model.partition(":")[0] == ASSISTANT else None
 
     async def _assisted(self, desk: Desk, question: Question, asking: Asking, claim: Claim) -> None:
         """Have the assistant prepare the request, and its model answer."""
-        it, heard = asking.it, [""]
+        it, heard, left = asking.it, [""], False
         assisted = await desk.assist(question, it, asking.reply, self._front)
         if desk.hooks.has("after_answer"):
             asking.listener = heard.append
@@ -145,8 +156,11 @@ class Completions:
         except RelightError as error:
             it.fail(error)
             raise
+        except asyncio.CancelledError:
+            left = True
+            raise
         finally:
-            desk.answered(assisted, heard[-1], it)
+            desk.answered(assisted, heard[-1], it, left=left)
 
     def _backends(self, question: Question, model: str) -> list[Backend]:
         """Who may answer, in order; raises `NotSupported`, naming who could."""
@@ -193,6 +207,11 @@ class Completions:
         return order
 
 
+def _most_bytes(assistant: Assistant) -> int:
+    """Of a request to `/chat`: every message as long as it may be and written in escapes, with room to spare."""
+    return assistant.max_message * (assistant.max_history + 2) * _BYTES_AN_ESCAPE + _ROOM
+
+
 def _may_go_on(error: RelightError) -> bool:
     """Whether another may answer. What a provider calls malformed is so to all of them."""
     is_malformed = error.category is Category.PROVIDER_REJECTED and error.http_status in (400, 422)
@@ -202,8 +221,8 @@ def _may_go_on(error: RelightError) -> bool:
 def _tokens(it: Interaction) -> int:
     """What an interaction is charged for. One that was left before it told is charged by its size: leaving early is not free."""
     if it.prompt_tokens is None and it.was_asked and it.dialect != "count_tokens":
-        return it.bytes_in // _BYTES_A_TOKEN + it.pieces
-    return (it.prompt_tokens or 0) + (it.completion_tokens or 0)
+        return (it.bytes_asked or it.bytes_in) // _BYTES_A_TOKEN + it.pieces + it.aside_tokens
+    return (it.prompt_tokens or 0) + (it.completion_tokens or 0) + it.aside_tokens
 
 
 def _text(found: Fields, name: str) -> str | None:

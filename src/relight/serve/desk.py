@@ -14,19 +14,20 @@ import msgspec
 from msgspec import Struct, structs
 
 from relight.assistant.aside import Aside, look_up
-from relight.assistant.conversation import Conversation, Said, conversation, fit
+from relight.assistant.conversation import Conversation, Said, conversation, fit, recent
 from relight.assistant.draft import Draft
 from relight.assistant.prompts import Prompts
 from relight.background import in_background
 from relight.clock import Clock
 from relight.config.assistant import ASSISTANT, Assistant, Mode
-from relight.errors import InvalidRequest, NotSupported, RelightError
+from relight.errors import Category, InvalidRequest, NotSupported, RelightError, quiet
 from relight.serve.front import Backend, Front, Served
 from relight.serve.inner import answer_of, at_most, estimate, tokens_of
 from relight.serve.prepare import ASSISTANT_CHAT, CHAT, Question
 from relight.serve.reply import Reply
-from relight.telemetry.interaction import Interaction, Phase
+from relight.telemetry.interaction import Interaction, Phase, session_of
 from relight.wire.assistant import AssistantDialect, AssistantWriter, Told, as_chat, ask, sentence
+from relight.wire.dialect import Usage
 from relight.wire.mending import decoded, fields
 from relight.wire.openai import Chat
 from relight.wire.translation import About, Json, Translated, Translation
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from relight.assistant.modes import Detection, Detector
 
 _CANDIDATES: Final = 20  # for the first token of a decider's answer
-_LONGEST_SESSION: Final = 64  # characters
 _ANSWER_SHARE: Final = 4  # of the context is kept for an answer that has no limit of its own
 
 
@@ -95,9 +95,15 @@ class Desk:
 
     def prepare(self) -> asyncio.Task[Equipment]:
         """Begin to get everything ready; again is nothing."""
-        if self._equipped is None:
+        if self._equipped is None or self.failure is not None:
             self._equipped = asyncio.create_task(self._equip())
         return self._equipped
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why it could not be got ready, if so; whoever asks next has it tried again."""
+        task = self._equipped
+        return task.exception() if task is not None and task.done() and not task.cancelled() else None
 
     async def ready(self) -> Equipment:
         """Everything, once it is ready; raises `ConfigError` for files that cannot be used."""
@@ -118,12 +124,13 @@ class Desk:
         """The request as its model is asked. Raises what the conversation, the budget and a wake raise."""
         request = self._read(question)
         if request.session is not None:
-            it.session = request.session[:_LONGEST_SESSION]
+            it.session = session_of(request.session)
         equipment = await self.ready()
         await self.budget.check()
         talk = conversation(
             request.chat.get("messages"), max_message=self.section.max_message, max_history=self.section.max_history
         )
+        front.keep_content(it, request={"message": talk.message, "history": [structs.asdict(said) for said in talk.history]})
         it.enter(Phase.MODE)
         found = await self._detect(talk, request.mode, it, equipment, front)
         self._tell_mode(found, it, reply)
@@ -164,7 +171,8 @@ class Desk:
     def _known(self, mode: str | None) -> str | None:
         if mode is None or mode in self.section.modes:
             return mode
-        raise InvalidRequest(f'mode: there is no "{mode[:40]}"', hint=f"there is: {', '.join(self.section.modes) or 'none'}")
+        error = InvalidRequest(f'mode: there is no "{mode[:40]}"', hint=f"there is: {', '.join(self.section.modes) or 'none'}")
+        raise quiet(error, "mode: there is no such mode")
 
     # --- the mode
 
@@ -183,7 +191,8 @@ class Desk:
         if explicit is not None or equipment.detector is None:
             by = "explicit" if explicit else "default"
             return Detection(mode=explicit or self.section.default_mode, confidence=1.0 if explicit else None, by=by)
-        found = await asyncio.to_thread(equipment.detector.detect, talk.message, talk.history)
+        detector = equipment.detector
+        found = await in_background(lambda: detector.detect(talk.message, recent(talk.history)), "mode")
         if found.is_open and self.section.decider is not None:
             return await self._decide(talk, found, it, front)
         return found
@@ -200,10 +209,11 @@ class Desk:
             backend = front.backends(decider)[0]
             if isinstance(backend, Served) and backend.capabilities.grammar:
                 chat["grammar"] = asked.grammar
-            answer = await answer_of(front, backend, chat, it.key)
+            answer = await answer_of(front, backend, chat, it.key or it.http.remote)
         except RelightError as error:
             self.note(f"assistant.decider: {decider} did not answer ({error.code}); went on without it")
             return found
+        _charge(it, answer, backend)
         text = Chat().text(answer)
         return deciding.settled(found, deciding.read(asked, text, deciding.log_probabilities(answer)))
 
@@ -224,7 +234,8 @@ class Desk:
         aside = Aside()
         can_quote = self.section.quote and _has_grammar(backend)
         if equipment.library is not None and (can_quote or not equipment.prompts.knowledge):
-            aside = await asyncio.to_thread(look_up, equipment.library, talk, self.section, can_quote=can_quote)
+            library, glance = equipment.library, structs.replace(talk, history=recent(talk.history))
+            aside = await in_background(lambda: look_up(library, glance, self.section, can_quote=can_quote), "look-up")
         if self.hooks.has("before_prompt") and aside.reply is None:
             from relight.assistant.hooks import Draft as ToHook
 
@@ -266,8 +277,8 @@ class Desk:
 
     # --- after the answer
 
-    def answered(self, assisted: Assisted, reply: str, it: Interaction) -> None:
-        """Tell the author's hook, beside whatever comes next."""
+    def answered(self, assisted: Assisted, reply: str, it: Interaction, *, left: bool) -> None:
+        """Tell the author's hook, beside whatever comes next; `left` says that the client did not wait for the end."""
         if not self.hooks.has("after_answer"):
             return
         from relight.assistant.hooks import Answered
@@ -278,7 +289,7 @@ class Desk:
             message=assisted.message,
             reply=reply,
             mode=it.mode or None,
-            error=it.category.value if it.category else None,
+            error=Category.CLIENT_GONE.value if left else it.category.value if it.category else None,
             tokens=(it.prompt_tokens or 0) + (it.completion_tokens or 0),
             seconds=it.clock.now() - it.opened_at,
         )
@@ -295,8 +306,8 @@ class Desk:
         await self.budget.close()
 
     async def spend(self, it: Interaction, tokens: int) -> None:
-        """Count what an answer took out of the day's budget."""
-        await self.budget.spend(tokens, it.cost_usd or 0.0)
+        """Count what an answer took out of the day's budget, the questions that the desk itself asked for it included."""
+        await self.budget.spend(tokens, it.spent_usd)
 
 
 def _question(asked_as: Question, chat: Json, writer: Callable[[], AssistantWriter]) -> Question:
@@ -316,9 +327,16 @@ def _question(asked_as: Question, chat: Json, writer: Callable[[], AssistantWrit
 
 
 def _with_chat(translated: Translated, chat: Json) -> Translated:
-    # Formats that the client asked for are part of how its dialect tells the answer.
-    kept = {name: value for name, value in translated.chat.items() if name == "response_format" and name not in chat}
-    return Translated({**kept, **chat}, translated.writer)
+    return Translated(chat, translated.writer)
+
+
+def _charge(it: Interaction, answer: Json, backend: Backend) -> None:
+    """Note what a question of the desk's own cost: it is paid for as the answer is."""
+    usage = Usage()
+    Chat().read(answer, usage)
+    it.aside_tokens += (usage.prompt or 0) + (usage.completion or 0)
+    if not isinstance(backend, Served):
+        it.aside_usd += backend.price_of(usage) or 0.0
 
 
 class _Html:

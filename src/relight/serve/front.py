@@ -24,7 +24,7 @@ from relight.serve.elsewhere import Elsewhere
 from relight.serve.http import Request
 from relight.serve.prepare import Speech
 from relight.serve.prompt import check_size
-from relight.telemetry.interaction import HttpFacts, Interaction, Origin, Phase, parse_trace
+from relight.telemetry.interaction import HttpFacts, Interaction, Origin, Phase, parse_trace, session_of
 from relight.telemetry.metrics import Metrics
 from relight.telemetry.redact import change_all, redact
 from relight.telemetry.sinks import Sink
@@ -79,9 +79,13 @@ class Provided:
 
     def cost(self, it: Interaction) -> float | None:
         """What an answer cost, in USD, if that is known."""
+        return self.price_of(Usage(prompt=it.prompt_tokens, cached=it.cached_tokens, completion=it.completion_tokens))
+
+    def price_of(self, usage: Usage) -> float | None:
+        """What so many tokens cost, in USD, if that is known."""
         from relight.providers.price import cost_usd
 
-        return cost_usd(self.price, Usage(prompt=it.prompt_tokens, cached=it.cached_tokens, completion=it.completion_tokens))
+        return cost_usd(self.price, usage)
 
 
 Backend = Served | Provided
@@ -188,7 +192,8 @@ class Front:
         remote = self.gate.address(request)
         facts = HttpFacts(request.method[:_MAX_NAME], request.path[:_MAX_FACT], remote, agent[:_MAX_FACT])
         it = Interaction(self.clock, self.origin, facts, parse_trace(request.headers))
-        it.session = request.headers.get(b"x-session-id", b"").decode("latin-1")[:64]
+        if session := request.headers.get(b"x-session-id"):
+            it.session = session_of(session.decode("latin-1"))
         request.extra.append((b"x-relight-interaction", it.id.encode()))
         self.sink.opened(it)
         return it

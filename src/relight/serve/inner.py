@@ -9,7 +9,7 @@ import msgspec
 
 from relight.decoding import NOT_JSON
 from relight.engines.slots import Slots
-from relight.errors import EngineFailed, EngineRejected
+from relight.errors import EngineCrashed, EngineFailed, EngineRejected
 from relight.lifecycle.turns import Claim
 from relight.serve.front import Backend, Front, Served
 from relight.serve.prepare import CHAT
@@ -52,7 +52,10 @@ async def tokens_of(backend: Backend, chat: dict[str, Any], waiting: Waiting) ->
         if ticket.eta_s is not None:
             waiting()
         turn = await ticket.turn()
-        return len(await Slots(turn.address).tokens({"messages": chat["messages"]}))
+        try:
+            return len(await Slots(turn.address).tokens({"messages": chat["messages"]}))
+        except (EngineCrashed, EngineFailed):
+            return estimate(chat)  # the request itself is asked again, and this is no reason to refuse it
 
 
 def estimate(chat: dict[str, Any]) -> int:

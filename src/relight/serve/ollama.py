@@ -36,8 +36,10 @@ class Ollama:
         await request.json(200, wire.version())
 
     def _facts(self, name: str) -> wire.ModelFacts:
-        first = self._front.backends(name)[0]
-        known = self._front.describe(name)
+        desk = self._front.desk
+        behind = name if name in self._front.config.models or desk is None else desk.model
+        first = self._front.backends(behind)[0]
+        known = self._front.describe(behind)
         return wire.ModelFacts(
             name=name,
             context=first.speech.needs.context or 0,

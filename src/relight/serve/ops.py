@@ -35,6 +35,8 @@ class Ops:
         if self._front.is_stopping or (failed and len(failed) == len(self._front.models)):
             reason = "stopping" if self._front.is_stopping else f"failed: {', '.join(failed)}"
             await request.answer(503, f"{reason}\n".encode(), [(b"content-type", b"text/plain"), (b"retry-after", b"1")])
+        elif self._front.desk is not None and self._front.desk.failure is not None:
+            await request.answer(503, b"failed: assistant\n", [(b"content-type", b"text/plain"), (b"retry-after", b"5")])
         else:
             await request.answer(200, b"ready\n", [(b"content-type", b"text/plain")])
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +14,7 @@ from msgspec import Struct
 
 from relight.clock import Clock
 from relight.errors import Category, RelightError
+from relight.telemetry.redact import redact
 
 _MAX_ERROR: Final = 2000  # characters
 
@@ -108,6 +111,13 @@ class Interaction(Struct, eq=False):
     """Pieces of a stream that have passed, about one a token."""
     prefix_break: dict[str, Any] | None = None
     """What kept the prompt's beginning from being the same as before, and what reading it again cost."""
+    bytes_asked: int = 0
+    """Bytes of the request as a backend was sent it."""
+    aside_tokens: int = 0
+    aside_usd: float = 0.0
+    """What questions beside the answer itself took (which mode a message has)."""
+    abandoned_usd: float = 0.0
+    """What an answer cost, by its size, that was left before it could say."""
     content: dict[str, Any] | None = None
     is_closed: bool = False
     _phases: dict[Phase, float] = {}
@@ -145,6 +155,11 @@ class Interaction(Struct, eq=False):
         """Note why it failed; the first reason stays."""
         if self.category is None:
             self.category, self.code, self.error = error.category, error.code, error.log_message[:_MAX_ERROR]
+
+    @property
+    def spent_usd(self) -> float:
+        """What it cost in all, as far as that is known or can be guessed."""
+        return (self.abandoned_usd if self.cost_usd is None else self.cost_usd) + self.aside_usd
 
     @property
     def was_asked(self) -> bool:
@@ -266,6 +281,13 @@ class Record(Struct, frozen=True):
 def new_id(wall: float) -> str:
     """An id that sorts by time: 48 bits of milliseconds, 64 random bits."""
     return f"int_{int(wall * 1000):012x}{os.urandom(8).hex()}"
+
+
+def session_of(text: str) -> str:
+    """What the record calls a session that a client named: as it is where it is an identifier, else by its digest, for it may be
+    somebody's address."""
+    is_plain = re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", text) is not None and redact(text) == text
+    return text if is_plain or not text else f"s_{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:16]}"
 
 
 def parse_trace(headers: Mapping[bytes, bytes]) -> Trace | None:

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Struct
 
+from relight.decoding import NOT_JSON
 from relight.errors import Category, InvalidRequest, RelightError
 from relight.wire import sse
 from relight.wire.dialect import EventStream, Usage, envelope, objects, words
@@ -75,7 +76,10 @@ class AssistantDialect(EventStream):
         self._say = say
 
     def error_body(self, error: RelightError) -> Json:
-        return {"error": {**envelope(error), "category": error.category.value, "say": self._say(error)}}
+        told = envelope(error)
+        if error.category in _INWARD:  # paths, hosts and an engine's last words are for the log
+            told = {"code": error.code, "message": "the answer failed", "source": error.source.value}
+        return {"error": {**told, "category": error.category.value, "say": self._say(error)}}
 
     def error_event(self, error: RelightError) -> bytes:
         return sse.event(self.error_body(error), name="error")
@@ -165,7 +169,7 @@ def ask(body: bytes) -> Ask:
         raise InvalidRequest(
             f"request: {text}", hint='send {"message": "…"}; also history, mode, session, stream and html'
         ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise InvalidRequest("request: the body is not JSON") from error
 
 
@@ -175,6 +179,16 @@ def as_chat(asked: Ask, model: str) -> Json:
     return {"model": model, "messages": messages, "stream": asked.stream}
 
 
+_INWARD: Final = frozenset(
+    {
+        Category.INTERNAL,
+        Category.ENGINE_FAILED,
+        Category.ENGINE_CRASHED,
+        Category.PROVIDER_UNAVAILABLE,
+        Category.PROVIDER_TIMEOUT,
+        Category.PROVIDER_REJECTED,
+    }
+)
 _SENTENCES: Final = {
     Category.OVER_BUDGET: "over_budget",
     Category.RATE_LIMITED: "rate_limited",
