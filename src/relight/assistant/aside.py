@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from relight.assistant.conversation import Conversation
+from relight.assistant.fence import inert
 from relight.config.assistant import Assistant
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def look_up(library: Library, talk: Conversation, section: Assistant, *, can_quo
     found = library.find(talk.message, history, _CONSIDERED)
     # Words alone bring in what shares a word with the question; of two paragraphs, a small model quotes the wrong one.
     found = tuple(sorted(found, key=lambda each: each.cosine or 0.0, reverse=True))[:1]
-    sentences = [sentence for each in found for sentence in sayings(each.passage.text)]
+    # On one line before it is made inert: two halves of a control token must not find each other afterwards.
+    sentences = [inert(" ".join(sentence.split())) for each in found for sentence in sayings(each.passage.text)]
     if not sentences:
         return Aside(reply=section.says.unknown)
     return Aside(["\n".join(sentences)], sources(found), quoted(sentences))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from relight.assistant.fence import inert
 from relight.assistant.modes import Detection
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ def question(modes: Mapping[str, Mode], message: str, history: Sequence[Said] = 
     letters = dict(zip(string.ascii_uppercase, (name for name, _ in options), strict=False))
     lines = [f"{letter}. {text}" for letter, (_, text) in zip(letters, options, strict=True)]
     system = "You sort messages of visitors by their topic. Answer with one letter and nothing else.\n\n" + "\n".join(lines)
-    before = [f"{said.role}: {said.text[:_MOST_CHARACTERS]}" for said in history[-_EARLIER:]]
+    before = [f"{said.role}: {inert(said.text[:_MOST_CHARACTERS])}" for said in history[-_EARLIER:]]
     user = "\n".join(("Conversation so far:", *before, "", "Message:") if before else ("Message:",))
-    text = f"{user}\n{message[:_MOST_CHARACTERS]}\n\nLetter of its topic:"
+    text = f"{user}\n{inert(message[:_MOST_CHARACTERS])}\n\nLetter of its topic:"
     return Question([{"role": "system", "content": system}, {"role": "user", "content": text}], letters)
 
 

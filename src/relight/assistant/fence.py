@@ -15,14 +15,22 @@ _CONTROL: Final = re.compile(
     rf"""
       <(?=\s*+/?\s*+(?:{_OURS})\b)                                     # our own
     | <(?=[|｜][^\s<>]{{1,60}}[|｜>])                                    # <|im_start|>, <|channel>, DeepSeek's full-width bars
+    | <(?=[|｜]\w[\w ]{{0,58}}\w[|｜]>)                                   # <|im start|>
     | <(?=/?\w{{1,60}}[|｜]>)                                           # <turn|>
     | <(?=/?(?:s|bos|eos|pad|unk|mask|sys|think|tool_call|tool_response|tools|start_of_\w+|end_of_\w+|(?:un)?used\d+)>)
+    | <(?=/?seed:\w{{1,60}}>)                                            # Seed
+    | <(?=(?:special_|extra_id_|reserved_|tokens_unused_|ctrl)\d{{1,6}}>) # Nemotron, T5, Baichuan, InternLM, PaLM
+    | <(?=(?:eo[hamst]|[se]op|endoftext|repo_name|reponame|file_sep|fim_(?:prefix|middle|suffix|pad))>)  # InternLM, GLM, StarCoder
+    | <(?=role>(?:SYSTEM|HUMAN|USER|ASSISTANT|OBSERVATION)</role>)     # Ling
     | <(?=</?SYS>>)                                                    # Llama 2
     | \[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|THINK)\])   # Mistral
+    | \[(?=\|\w{{3,40}}\|\])                                             # EXAONE: [|user|]
+    | \[(?=[gs]MASK\]|unused\d{{1,6}}\])                                 # GLM, PanGu
+    | \](?=~!?b[\[\]]) | \[(?=e~\[)                                     # MiniMax: ]~b]user … [e~[
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_QUOTED: Final = {"<": "&lt;", "[": "&#91;"}
+_QUOTED: Final = {"<": "&lt;", "[": "&#91;", "]": "&#93;"}
 _ATTRIBUTE: Final = {ord(sign): f"&{name};" for sign, name in {"&": "amp", '"': "quot", "<": "lt", ">": "gt", "[": "#91"}.items()}
 
 

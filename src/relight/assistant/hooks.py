@@ -1,7 +1,7 @@
 """The author's own functions: found by name, given typed arguments and a time, and never able to take the service down.
 
-A hook is a plain or an async function. Plain ones run in threads of their own; one that never returns keeps its thread, and when
-too many do, the hook is passed over.
+A hook is a plain or an async function. Plain ones run in threads of their own, so many calls at once; the next waits for a place.
+One that never returns keeps its thread and its place: when it has all of them, that hook, and no other, is passed over.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -24,7 +25,7 @@ from relight.background import in_background
 from relight.config.assistant import Hooks as Section
 from relight.errors import ConfigError
 
-_MOST_AT_ONCE: Final = 16
+_MOST_AT_ONCE: Final = 16  # calls of one hook
 _NAMES: Final = ("detect", "before_prompt", "after_answer")
 
 
@@ -71,7 +72,7 @@ class Hooks:
         """Find every function that is named; raises `ConfigError` for one that is not there."""
         self._timeout_s = float(section.timeout)
         self._note = note
-        self._running = 0
+        self._places = {name: asyncio.Semaphore(_MOST_AT_ONCE) for name in _NAMES}
         modules: dict[str, ModuleType] = {}  # once each: what hooks of one module share stays shared
         self._found = {
             name: _find(name, where, folder, modules) for name in _NAMES if (where := getattr(section, name)) is not None
@@ -101,8 +102,10 @@ class Hooks:
 
     async def _text(self, name: str, argument: object) -> str | None:
         said = await self._call(name, argument)
-        if said is None or isinstance(said, str):
-            return said
+        if said is None:
+            return None
+        if isinstance(said, str):
+            return said.encode("utf-8", "replace").decode("utf-8")  # half of a pair could be sent to no model
         self._note(f"assistant.hooks.{name}: returned a {type(said).__name__}; it should return text or None")
         return None
 
@@ -110,32 +113,57 @@ class Hooks:
         hook = self._found.get(name)
         if hook is None:
             return None
-        if self._running >= _MOST_AT_ONCE:
-            self._note(f"assistant.hooks.{name}: passed over, {_MOST_AT_ONCE} hooks have not returned yet")
-            return None
+        limit, is_async, is_begun = asyncio.timeout(self._timeout_s), inspect.iscoroutinefunction(hook), False
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await (hook(argument) if inspect.iscoroutinefunction(hook) else self._in_thread(name, hook, argument))
-        except TimeoutError:
-            self._note(f"assistant.hooks.{name}: took longer than {self._timeout_s:g} s; went on without it (hooks.timeout)")
-        except Exception as error:  # the author's code: whatever it raises is told, and harms nobody
-            self._note(f"assistant.hooks.{name}: {_where(error)}; went on without it")
+            async with limit:
+                if not is_async:
+                    await self._places[name].acquire()
+                is_begun = True
+                return await (hook(argument) if is_async else self._in_thread(name, hook, argument))
+        except BaseException as error:  # the author's code: whatever it raises is told, and harms nobody
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            told = self._late(is_begun) if limit.expired() else _where(error)
+            self._note(f"assistant.hooks.{name}: {told}; went on without it")
         return None
 
     async def _in_thread(self, name: str, hook: Callable[[Any], Any], argument: object) -> Any:
-        self._running += 1
+        """Call a plain hook that has a place; the place is given back when the hook returns, not when nobody waits any more."""
+        places, loop = self._places[name], asyncio.get_running_loop()
 
         def run() -> Any:
             try:
                 return hook(argument)
+            except BaseException as error:  # a future cannot hold a StopIteration, and a SystemExit would end the loop
+                raise _Raised(error) from None
             finally:
-                self._running -= 1
+                with suppress(RuntimeError):  # the loop is closed, nobody waits any more
+                    loop.call_soon_threadsafe(places.release)
 
-        return await in_background(run, f"hook-{name}")
+        try:
+            return await in_background(run, f"hook-{name}")
+        except RuntimeError:  # there was no thread to be had, so nobody else gives the place back
+            places.release()
+            raise
+
+    def _late(self, is_begun: bool) -> str:
+        if is_begun:
+            return f"took longer than {self._timeout_s:g} s (hooks.timeout)"
+        return f"passed over after {self._timeout_s:g} s (hooks.timeout): {_MOST_AT_ONCE} calls of it have not returned yet"
 
 
-def _where(error: Exception) -> str:
+class _Raised(Exception):
+    """Carries what a hook raised out of its thread."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _where(error: BaseException) -> str:
     """Kind and place of an error: its text may quote what a visitor said."""
+    error = error.error if isinstance(error, _Raised) else error
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"raised {type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
 
@@ -145,7 +173,7 @@ def _find(name: str, where: str, folder: Path, modules: dict[str, ModuleType]) -
     key = f"assistant.hooks.{name}"
     try:
         module = modules.get(module_name) or _module(module_name, folder)
-    except Exception as error:  # importing runs the author's code
+    except (Exception, SystemExit) as error:  # importing runs the author's code
         raise ConfigError(
             f"{key}: {module_name} cannot be imported: {type(error).__name__}: {error}",
             hint="it is looked for beside relight.toml, then among the installed packages",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, MutableMapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.renderer import RendererHTML
+    from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
 TAGS: Final = frozenset(
@@ -20,8 +22,16 @@ TAGS: Final = frozenset(
 SCHEMES: Final = frozenset({"http", "https", "mailto", "tel"})
 """Where a link may lead. Without a scheme it would lead into the page that the answer happens to stand on: those lead nowhere."""
 
-MAX_RENDERED: Final = 64 * 1024
-"""Characters. What is longer is shown as plain text: no answer is, and a table of that size can be written to cost seconds."""
+MAX_RENDERED: Final = 16 * 1024
+"""Characters. What is longer is shown as plain text: no answer is, and Markdown can be written so that each character costs."""
+
+# The same for what no answer looks like, but what takes long to parse (`_is_costly`).
+_LONGEST_RUN: Final = 2000  # characters without white space between them
+_MOST_BRACKETS: Final = 500  # each that opens is read up to twenty times
+_MOST_CELLS: Final = 10_000  # a table's rows are filled up to the width of its head
+
+_SCHEME: Final = re.compile(r"(?:^|[^a-z0-9.+-])(https?)$", re.IGNORECASE)
+_SCHEME_REACH: Final = 6  # the longest of them and what stands before
 
 _LANGUAGE_CHARS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+#.-_")
 _SIDES: Final = {f"text-align:{side}": side for side in ("left", "right", "center")}
@@ -43,10 +53,11 @@ class Blocks:
 
     That is at the end of a line, or after `_STRETCH` characters without one; never sooner than `every_s` after the last time, and
     the pause grows with the reply, so that what is sent in all stays in proportion to it. Blocks that can change no more are
-    rendered once.
+    rendered once, others again when a quarter of them is new: so what is parsed in all stays in proportion, too.
     """
 
     _STRETCH: Final = 120
+    _LEAST_NEW: Final = 0.25  # of what is rendered again
     _PAUSE_DOUBLES_AT: Final = 4096  # characters
 
     def __init__(self, every_s: float = 0.25) -> None:
@@ -65,6 +76,8 @@ class Blocks:
             return None
         self._due_at = now + self._every_s * (1 + len(self.text) / self._PAUSE_DOUBLES_AT)
         self._shown = len(self.text)
+        if self._settled and _is_costly(whole := _clean(self.text)):
+            self._settled, self._open = "", whole
         html, settled, lines = _html(self._open)
         shown = self._settled + html
         self._settled += settled
@@ -76,7 +89,8 @@ class Blocks:
         return render(self.text)
 
     def _is_worth_it(self) -> bool:
-        return len(self.text) - self._shown >= self._STRETCH or "\n" in self.text[self._shown :]
+        new = len(self.text) - self._shown
+        return new >= self._LEAST_NEW * len(self._open) and (new >= self._STRETCH or "\n" in self.text[self._shown :])
 
 
 def _clean(text: str) -> str:
@@ -89,7 +103,7 @@ _ONE_KIND_OF_LINE: Final = str.maketrans({"\r": None} | dict.fromkeys("\v\f\x1c\
 
 def _html(text: str) -> tuple[str, str, int]:
     """Sanitised HTML of `text`; the part of it that more text cannot change; and how many lines that part was made of."""
-    if len(text) > MAX_RENDERED:
+    if _is_costly(text):
         return _plain(text), "", 0
     parser, sanitise = _parser(), _sanitiser()
     references: dict[str, Any] = {}
@@ -107,10 +121,21 @@ def _last_certain(tokens: Sequence[Token], *, whole_lines: int) -> tuple[int, in
     return next(((at, line) for at, line in reversed(known) if line < whole_lines), (0, 0))
 
 
+def _is_costly(text: str) -> bool:
+    """Whether parsing `text` could take longer than any answer does. More text never makes it cheap again."""
+    return (
+        len(text) > MAX_RENDERED
+        or text.count("[") > _MOST_BRACKETS
+        or any(len(run) > _LONGEST_RUN for run in text.split())
+        or (lines := text.split("\n"))
+        and len(lines) * max(line.count("|") for line in lines) > _MOST_CELLS
+    )
+
+
 def _plain(text: str) -> str:
     from html import escape
 
-    return f"<p>{escape(text)}</p>"
+    return f"<p>{escape(text)}</p>".replace("\n", "<br>\n")
 
 
 @cache
@@ -124,9 +149,33 @@ def _parser() -> MarkdownIt:
     # Only what says where it leads, and mail: "relight.py" is no address.
     if parser.linkify is not None:
         parser.linkify.set({"fuzzy_link": False, "fuzzy_email": True})
+    parser.inline.ruler.at("linkify", _bare_address)
     parser.add_render_rule("image", _describe)
     parser.core.ruler.push("dress", _dress)
     return parser
+
+
+def _bare_address(state: StateInline, silent: bool) -> bool:
+    """`https://…` as a link, before its own signs are read as Markdown. As markdown-it's rule, which searches all of the paragraph
+    for the scheme, each time: so it is only asked where there is one, and shown nothing before."""
+    if state.linkLevel > 0 or not state.src.startswith("://", state.pos):
+        return False
+    scheme = _SCHEME.search(state.pending[-_SCHEME_REACH:])
+    if scheme is None or state.md.linkify is None:
+        return False
+    length = len(scheme[1])
+    begin = state.pos - length
+    link = state.md.linkify.match_at_start(state.src[begin : begin + _LONGEST_RUN])
+    address = state.md.normalizeLink(link.url.rstrip("*")) if link else ""
+    if link is None or not state.md.validateLink(address):
+        return False
+    if not silent:
+        state.pending = state.pending[:-length]
+        state.push("link_open", "a", 1).attrs = {"href": address}
+        state.push("text", "", 0).content = state.md.normalizeLinkText(link.url.rstrip("*"))
+        state.push("link_close", "a", -1)
+    state.pos += len(link.url.rstrip("*")) - length
+    return True
 
 
 def _describe(renderer: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: MutableMapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ _SHORT: Final = {
 }  # fmt: skip
 _SHORTEST: Final = 4
 _SHORTEST_RIGHT: Final = 3
+_LONGEST: Final = 24  # what is longer is no word; there are 54 slips to each of its letters, each as long as itself
 _MOST_WORDS: Final = 120  # a longer text is no message of a chat, and is read as it is
 
 
@@ -43,7 +44,7 @@ class Speller:
             return word
         if word in _SHORT:
             return _SHORT[word]
-        if word in self._ranks or len(word) < _SHORTEST or not (word.isascii() and word.isalpha()):
+        if word in self._ranks or not _SHORTEST <= len(word) <= _LONGEST or not (word.isascii() and word.isalpha()):
             return word
         close = {slip for slip in _slips(word) if len(slip) >= _SHORTEST_RIGHT and (slip in self._own or slip in self._ranks)}
         return min(close, key=lambda slip: (slip not in self._own, self._ranks.get(slip, 0), slip), default=word)

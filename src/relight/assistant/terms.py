@@ -30,8 +30,8 @@ _IS_SILENT: Final = frozenset(_SILENT.split())
 
 def terms(text: str) -> list[str]:
     """The terms of a text in order: case, accents and the plural's s do not count, nor do words that say nothing."""
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(sign for sign in folded if not unicodedata.combining(sign))
+    # Accents go before letters are taken apart, too: `normalize` sorts a run of them in quadratic time.
+    plain = _without_accents(unicodedata.normalize("NFKD", _without_accents(text.casefold())))
     found: list[str] = []
     for match in _TERM.finditer(unicodedata.normalize("NFKC", plain)):
         if run := match["run"]:
@@ -39,6 +39,10 @@ def terms(text: str) -> list[str]:
         elif match[0] not in _IS_SILENT:
             found.append(_stem(match[0]))
     return found
+
+
+def _without_accents(text: str) -> str:
+    return text if text.isascii() else "".join(sign for sign in text if not unicodedata.combining(sign))
 
 
 def _stem(word: str) -> str:

@@ -83,6 +83,9 @@ def words(text: str) -> list[str]:
 def _clean(sign: str) -> str:
     if sign in _SPACES or sign.isspace():
         return " "
+    # Accents go here, and not only once letters are taken apart: `normalize` sorts a run of them in quadratic time.
+    if unicodedata.combining(sign):
+        return ""
     # What is not written: control and format signs, and what Unicode has not given out.
     return "" if sign == "\ufffd" or unicodedata.category(sign).startswith("C") else sign
 

@@ -264,7 +264,8 @@ class Desk:
 
     def _writer(self, told: Told, request: _Request, it: Interaction) -> Callable[[], AssistantWriter]:
         def closing() -> Json:
-            spent_s: dict[str, float] = {**it.finished(), "total": it.clock.now() - it.opened_at}
+            spent_s = {phase.value: seconds for phase, seconds in it.finished().items()}
+            spent_s["total"] = it.clock.now() - it.opened_at
             if it.first_token_s is not None:
                 spent_s["first_token"] = it.first_token_s
             spent = {f"{phase}_ms": round(1000 * seconds, 1) for phase, seconds in spent_s.items()}
