@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -71,8 +73,93 @@ async def slow(message):
         assert await found.before_prompt(DRAFT) is None
     assert "took longer than 0.02 s" in noted[0]
     assert await found.before_prompt(DRAFT) is None
-    assert "16 hooks have not returned yet" in noted[-1]
+    assert "passed over after 0.02 s (hooks.timeout): 16 calls of it have not returned yet" in noted[-1]
     sys.modules[f"hooks_{tmp_path.name}"].gate.set()
+
+
+async def test_hook_that_is_stuck_takes_no_place_of_another(tmp_path: Path) -> None:
+    code = """
+import threading
+gate = threading.Event()
+def stuck(draft):
+    gate.wait()
+def detect(message):
+    return "prices"
+"""
+    found, _ = hooks(tmp_path, code, timeout=0.05, before_prompt="stuck", detect="detect")
+    await asyncio.gather(*(found.before_prompt(DRAFT) for _ in range(20)))
+    found._timeout_s = 30.0
+    assert await found.detect(MESSAGE) == "prices"
+    sys.modules[f"hooks_{tmp_path.name}"].gate.set()
+
+
+async def test_calls_beyond_the_places_wait_for_one(tmp_path: Path) -> None:
+    code = """
+import threading
+together, most, lock, full = 0, 0, threading.Lock(), threading.Barrier(16)
+def facts(draft):
+    global together, most
+    with lock:
+        together += 1
+        most = max(most, together)
+    full.wait()  # until there are sixteen
+    with lock:
+        together -= 1
+    return "fact"
+"""
+    found, noted = hooks(tmp_path, code, timeout=60, before_prompt="facts")
+    assert await asyncio.gather(*(found.before_prompt(DRAFT) for _ in range(48))) == ["fact"] * 48
+    assert noted == []
+    assert sys.modules[f"hooks_{tmp_path.name}"].most == 16
+
+
+@pytest.mark.parametrize(
+    "error", ["SystemExit", "KeyboardInterrupt", "GeneratorExit", "StopIteration", "CancelledError", "TimeoutError"]
+)
+@pytest.mark.parametrize("kind", ["def", "async def"])
+async def test_nothing_that_a_hook_raises_goes_further(tmp_path: Path, kind: str, error: str) -> None:
+    code = f"from asyncio import CancelledError\n{kind} facts(draft):\n    raise {error}(draft.text)"
+    found, noted = hooks(tmp_path, code, timeout=30, before_prompt="facts")
+    assert await found.before_prompt(DRAFT) is None
+    (line,) = noted
+    assert f"raised {error} at hooks_" in line
+    assert "how much" not in line
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+async def test_cancelling_who_asks_a_hook_is_not_held_up(tmp_path: Path, kind: str) -> None:
+    code = f"""
+import asyncio, threading
+gate, begun = threading.Event(), threading.Event()
+{kind} facts(draft):
+    begun.set()
+    {"await asyncio.Event().wait()" if kind == "async def" else "gate.wait()"}
+"""
+    found, noted = hooks(tmp_path, code, timeout=30, before_prompt="facts")
+    asking = asyncio.create_task(found.before_prompt(DRAFT))
+    await asyncio.to_thread(sys.modules[f"hooks_{tmp_path.name}"].begun.wait)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert noted == []
+    sys.modules[f"hooks_{tmp_path.name}"].gate.set()
+
+
+async def test_place_is_given_back_where_no_thread_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    found, noted = hooks(tmp_path, "def facts(draft):\n    return 'fact'", timeout=30, before_prompt="facts")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        assert [await found.before_prompt(DRAFT) for _ in range(17)] == [None] * 17
+    assert len(noted) == 17
+    assert await found.before_prompt(DRAFT) == "fact"
+
+
+async def test_half_of_a_pair_is_replaced(tmp_path: Path) -> None:
+    found, _ = hooks(tmp_path, "def facts(draft):\n    return 'a \\ud800 b'", before_prompt="facts")
+    assert await found.before_prompt(DRAFT) == "a ? b"
 
 
 async def test_wrong_results_are_said_and_left_out(tmp_path: Path) -> None:
@@ -89,6 +176,7 @@ async def test_wrong_results_are_said_and_left_out(tmp_path: Path) -> None:
     [
         ("x = 1", "facts", "has no function facts"),
         ("x = 1", "x", "has no function x"),
+        ("raise SystemExit('no')", "facts", "cannot be imported: SystemExit: no"),
         ("raise RuntimeError('no')", "facts", "cannot be imported: RuntimeError: no"),
         ("def (", "facts", "cannot be imported: SyntaxError"),
     ],

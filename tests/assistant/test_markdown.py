@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relight.assistant.markdown import MAX_RENDERED, SCHEMES, TAGS, Blocks, render
+from relight.assistant.markdown import MAX_RENDERED, SCHEMES, TAGS, Blocks, _parser, render
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -214,12 +215,36 @@ def test_link_that_would_lead_into_the_page_leads_nowhere(address: str) -> None:
 
 
 def test_text_longer_than_any_answer_is_shown_plainly() -> None:
-    text = "|a" * 40_000 + "\n" + "|-" * 40_000
-
-    html = render(text)
+    text = "**a** *b*\n" * 2000
 
     assert len(text) > MAX_RENDERED
-    assert html == f"<p>{text}</p>"
+    assert render(text) == f"<p>{text}</p>".replace("\n", "<br>\n")
+
+
+COSTLY = (
+    "http://a." * 300,
+    "a\n\n" + "x" * 2001 + " **b**",
+    "[a " * 501,
+    "![" * 501,
+    "|a" * 101 + "\n" + "|-" * 101 + "\n" + "|\n" * 99,
+)
+
+
+@pytest.mark.parametrize("text", COSTLY, ids=range(len(COSTLY)))
+def test_text_that_no_answer_looks_like_is_shown_plainly_from_then_on(text: str) -> None:
+    blocks, begin = Blocks(), "**b**\n\nc\n"
+    plain = "<p>" + escape(begin + text).replace("\n", "<br>\n") + "</p>"
+
+    assert blocks.feed(begin, now=0.0) == "<p><strong>b</strong></p>\n<p>c</p>\n"
+    assert blocks.feed(text, now=9.0) == plain
+    assert blocks.end() == plain
+
+
+@pytest.mark.parametrize("unit", ["<http://", "<https://a. "])
+@pytest.mark.timeout(60)
+def test_addresses_take_as_long_as_there_are_many(unit: str) -> None:
+    # Where each is looked for in all that stands before, as many take minutes.
+    assert _parser().renderInline(unit * 30_000)
 
 
 # --- what is rendered -------------------------------------------------------------------------------------------
@@ -254,6 +279,25 @@ def test_columns_of_a_table_keep_their_sides() -> None:
 @pytest.mark.parametrize("text", ["https://ok.example/a", "me@ok.org"])
 def test_bare_address_is_a_link(text: str) -> None:
     assert f">{text}</a>" in render(f"See {text}.")
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        (
+            "**https://ok.example/a_(b)_c**",
+            '<strong><a href="https://ok.example/a_(b)_c">https://ok.example/a_(b)_c</a></strong>',
+        ),
+        ("(HTTP://ok.example/*a*)", '(<a href="HTTP://ok.example/*a">HTTP://ok.example/*a</a>*)'),
+        ("a https://ok.example, b", 'a <a href="https://ok.example">https://ok.example</a>, b'),
+        ("[a](https://ok.example/~~b~~c)", '<a href="https://ok.example/~~b~~c">a</a>'),
+        ("[https://b.example/](https://ok.example/)", '<a href="https://ok.example/">https://b.example/</a>'),
+        ("xhttp://ok.example/", "xhttp://ok.example/"),
+        ("http://", "http://"),
+    ],
+)
+def test_signs_of_a_bare_address_are_its_own(text: str, html: str) -> None:
+    assert render(text) == "<p>" + html.replace('">', '" target="_blank" rel="noopener nofollow">') + "</p>\n"
 
 
 @pytest.mark.parametrize("text", ["relight.py", "e.g.so", "10.0.0.1", "ok.example"])
@@ -312,6 +356,23 @@ def test_what_is_sent_in_all_stays_in_proportion_to_the_reply() -> None:
         sent += len(blocks.feed(text[at : at + 4], now=at / 400) or "")
 
     assert sent < 60 * len(text)
+
+
+@pytest.mark.parametrize("text", ["word " * 3200, "- an item of a list\n" * 800, "line\n" * 3200])
+def test_block_that_grows_is_parsed_in_proportion_to_its_length(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, parsed = _parser().parse, 0
+
+    def counted(text: str, references: dict[str, object]) -> object:
+        nonlocal parsed
+        parsed += len(text)
+        return parse(text, references)
+
+    monkeypatch.setattr(_parser(), "parse", counted)
+    blocks = Blocks(every_s=0.0)
+    for at in range(0, len(text), 4):
+        blocks.feed(text[at : at + 4], now=float(at))
+
+    assert len(text) < parsed < 6 * len(text)
 
 
 LINES = st.sampled_from(

@@ -37,6 +37,38 @@ def test_rules_of_two_modes_decide_nothing() -> None:
     assert decided(asked.hits("hello")) is None
 
 
+def test_pattern_sees_the_beginning_of_a_message_and_keywords_all_of_it() -> None:
+    asked = rules(one=Mode(keywords=("cv",), patterns=("price",)))
+    assert [hit.rule for hit in asked.hits("x" * 995 + "price cv")] == ["cv", "price"]
+    assert [hit.rule for hit in asked.hits("x" * 996 + "price cv")] == ["cv"]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(a+)+$", r"(\w+\s*)+$", r"(.*,)*x", r"(.|\s)*x", r"(a|b|ab)*c", r"(x+x+)+y", r"(?:a?b?)*c", r"(\d+\.?)+$", "((ab)*)*",
+        r"(?i:(A+))+b", r"(?=(a+)+b)x", r"((,\w+)*\w)+$", r"(a{1,9}){5,}b", r"(^|a+)+b", r"(\S+ ?)*$", r"(\w+ж*)+!", "(日+日?)+x",
+        r"(?:x|(?:y|(\w+-?)+))z", r"(a)(?:\1+)+b",
+    ],
+)  # fmt: skip
+def test_pattern_that_could_take_for_ever_is_refused(pattern: str) -> None:
+    with pytest.raises(ConfigError, match=r"assistant\.modes\.one\.patterns\[1\]: may take for ever") as raised:
+        rules(one=Mode(patterns=("fine", pattern)))
+    assert "(a+)+ as a+" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(\w+,)*", r"(?:\w+\s)+x", "(foo|foobar)+", "(foo|fob|x)+", ".*price.*", r"\bprojects?\b", "what (is|are) (your|the)?",
+        r"(https?://)?\S+", r"(\d{1,3}\.){3}\d+", "(a++)+b", "(?>a+)+b", "(?:very |really )*good", r"(?:\s+\w+){0,3}price",
+        r"how (?:much|many)(?:\s+\w+)* cost", "(ab?)+", r"(.|\n)*x", r"(?:-\w+)*\w", r"(?<!a)(b+)(?:\1)?",
+    ],
+)  # fmt: skip
+def test_pattern_with_one_way_through_a_repetition_is_taken(pattern: str) -> None:
+    assert rules(one=Mode(patterns=(pattern,))).hits("") is not None
+
+
 def test_pattern_that_is_none_is_named_with_its_place() -> None:
     with pytest.raises(ConfigError, match=r"assistant\.modes\.one\.patterns\[1\]: is no regular expression.*single quotes"):
         rules(one=Mode(patterns=("fine", "(")))

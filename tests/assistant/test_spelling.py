@@ -36,6 +36,12 @@ def test_short_unknown_and_foreign_words_stay(typed: str) -> None:
     assert Speller(RANKS, ()).corrected(typed) == typed.replace("ö", "o")
 
 
+def test_word_that_is_too_long_to_be_one_is_left_as_it_is() -> None:
+    ranks = {"a" * 24: 0}
+    assert Speller(ranks, ()).corrected("a" * 22 + "xa") == "a" * 24
+    assert Speller(ranks, ()).corrected("a" * 25) == "a" * 25
+
+
 def test_long_text_is_read_as_it_is() -> None:
     text = "Teh " * 200
     assert Speller(RANKS, ()).corrected(text) == text

@@ -30,6 +30,12 @@ def test_words_are_small_plain_and_signs_stand_alone(text: str, expected: list[s
     assert words(text) == expected
 
 
+@pytest.mark.timeout(60)
+def test_run_of_accents_takes_no_longer_than_other_text() -> None:
+    # Sorted by `normalize`, as many take minutes.
+    assert words("e" + "\u0301\u0316" * 200_000 + "a") == ["ea"]
+
+
 def test_longest_piece_comes_first_and_the_rest_goes_on() -> None:
     vocabulary = Vocabulary(PIECES)
     assert vocabulary.numbers("the tidemarks?") == [4, 5, 6, 7, 10]

@@ -202,8 +202,8 @@ engine = "lama.cpp"
         (
             DEMO + "[colours]\n",
             (
-                "relight.toml:3: colours: unknown key; known here: assistant, auth, deploy, limits, log, models, prefixes, server, "
-                "service, weights"
+                "relight.toml:3: colours: unknown key; known here: assistant, auth, deploy, limits, log, models, prefixes, "
+                "server, service, weights"
             ),
         ),
     ],

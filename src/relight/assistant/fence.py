@@ -20,7 +20,8 @@ _CONTROL: Final = re.compile(
     | <(?=/?(?:s|bos|eos|pad|unk|mask|sys|think|tool_call|tool_response|tools|start_of_\w+|end_of_\w+|(?:un)?used\d+)>)
     | <(?=/?seed:\w{{1,60}}>)                                            # Seed
     | <(?=(?:special_|extra_id_|reserved_|tokens_unused_|ctrl)\d{{1,6}}>) # Nemotron, T5, Baichuan, InternLM, PaLM
-    | <(?=(?:eo[hamst]|[se]op|endoftext|repo_name|reponame|file_sep|fim_(?:prefix|middle|suffix|pad))>)  # InternLM, GLM, StarCoder
+    | <(?=(?:eo[hamst]|[se]op|endoftext|repo_name|reponame|file_sep)>)   # InternLM, GLM, StarCoder
+    | <(?=fim_(?:prefix|middle|suffix|pad)>)
     | <(?=role>(?:SYSTEM|HUMAN|USER|ASSISTANT|OBSERVATION)</role>)     # Ling
     | <(?=</?SYS>>)                                                    # Llama 2
     | \[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|THINK)\])   # Mistral
@@ -31,7 +32,9 @@ _CONTROL: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _QUOTED: Final = {"<": "&lt;", "[": "&#91;", "]": "&#93;"}
-_ATTRIBUTE: Final = {ord(sign): f"&{name};" for sign, name in {"&": "amp", '"': "quot", "<": "lt", ">": "gt", "[": "#91"}.items()}
+_ATTRIBUTE: Final = {
+    ord(sign): f"&{name};" for sign, name in {"&": "amp", '"': "quot", "<": "lt", ">": "gt", "[": "#91", "]": "#93"}.items()
+}
 
 
 def inert(text: str) -> str:

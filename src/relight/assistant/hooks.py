@@ -124,7 +124,7 @@ class Hooks:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise
-            told = self._late(is_begun) if limit.expired() else _where(error)
+            told = self._late(is_begun=is_begun) if limit.expired() else _where(error)
             self._note(f"assistant.hooks.{name}: {told}; went on without it")
         return None
 
@@ -147,7 +147,7 @@ class Hooks:
             places.release()
             raise
 
-    def _late(self, is_begun: bool) -> str:
+    def _late(self, *, is_begun: bool) -> str:
         if is_begun:
             return f"took longer than {self._timeout_s:g} s (hooks.timeout)"
         return f"passed over after {self._timeout_s:g} s (hooks.timeout): {_MOST_AT_ONCE} calls of it have not returned yet"
@@ -164,6 +164,8 @@ class _Raised(Exception):
 def _where(error: BaseException) -> str:
     """Kind and place of an error: its text may quote what a visitor said."""
     error = error.error if isinstance(error, _Raised) else error
+    if isinstance(error.__cause__, StopIteration):  # which no coroutine can raise: Python makes a RuntimeError of it
+        error = error.__cause__
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"raised {type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
 

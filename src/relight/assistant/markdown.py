@@ -123,13 +123,10 @@ def _last_certain(tokens: Sequence[Token], *, whole_lines: int) -> tuple[int, in
 
 def _is_costly(text: str) -> bool:
     """Whether parsing `text` could take longer than any answer does. More text never makes it cheap again."""
-    return (
-        len(text) > MAX_RENDERED
-        or text.count("[") > _MOST_BRACKETS
-        or any(len(run) > _LONGEST_RUN for run in text.split())
-        or (lines := text.split("\n"))
-        and len(lines) * max(line.count("|") for line in lines) > _MOST_CELLS
-    )
+    if len(text) > MAX_RENDERED or text.count("[") > _MOST_BRACKETS or any(len(run) > _LONGEST_RUN for run in text.split()):
+        return True
+    lines = text.split("\n")
+    return len(lines) * max(line.count("|") for line in lines) > _MOST_CELLS
 
 
 def _plain(text: str) -> str:
@@ -155,26 +152,26 @@ def _parser() -> MarkdownIt:
     return parser
 
 
-def _bare_address(state: StateInline, silent: bool) -> bool:
-    """`https://…` as a link, before its own signs are read as Markdown. As markdown-it's rule, which searches all of the paragraph
-    for the scheme, each time: so it is only asked where there is one, and shown nothing before."""
+def _bare_address(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 (markdown-it calls it so)
+    """`https://…` as a link, before signs in it are read as Markdown: markdown-it's own rule, except that this one looks for the
+    scheme where it has to stand. That one searches the whole paragraph, for each address."""
     if state.linkLevel > 0 or not state.src.startswith("://", state.pos):
         return False
     scheme = _SCHEME.search(state.pending[-_SCHEME_REACH:])
     if scheme is None or state.md.linkify is None:
         return False
-    length = len(scheme[1])
-    begin = state.pos - length
+    begin = state.pos - len(scheme[1])
     link = state.md.linkify.match_at_start(state.src[begin : begin + _LONGEST_RUN])
-    address = state.md.normalizeLink(link.url.rstrip("*")) if link else ""
-    if link is None or not state.md.validateLink(address):
+    url = link.url.rstrip("*") if link else ""  # emphasis ends here
+    address = state.md.normalizeLink(url)
+    if not url or not state.md.validateLink(address):
         return False
     if not silent:
-        state.pending = state.pending[:-length]
+        state.pending = state.pending[: -len(scheme[1])]
         state.push("link_open", "a", 1).attrs = {"href": address}
-        state.push("text", "", 0).content = state.md.normalizeLinkText(link.url.rstrip("*"))
+        state.push("text", "", 0).content = state.md.normalizeLinkText(url)
         state.push("link_close", "a", -1)
-    state.pos += len(link.url.rstrip("*")) - length
+    state.pos = begin + len(url)
     return True
 
 

@@ -24,8 +24,9 @@ _MOST_CHARACTERS: Final = 1000
 _LETTERS, _MARKS = frozenset("Ж中"), frozenset("€🙂")
 _SIGNS: Final = frozenset(map(chr, range(1, 256))) | _LETTERS | _MARKS
 _OPTIONAL: Final = (_parser.MAX_REPEAT, _parser.MIN_REPEAT)
-_UNSURE: Final = (_parser.GROUPREF, _parser.GROUPREF_EXISTS)
-_PLACES: Final = (_parser.AT, _parser.ASSERT, _parser.ASSERT_NOT)
+_LOOKS: Final = (_parser.ASSERT, _parser.ASSERT_NOT)
+_NOTHING: Final = (_parser.AT, *_LOOKS)
+_ANYTHING: Final = (_parser.GROUPREF, _parser.GROUPREF_EXISTS)
 
 
 class Hit(Struct, frozen=True):
@@ -75,12 +76,13 @@ def _patterns(name: str, mode: Mode) -> list[tuple[str, re.Pattern[str]]]:
     for number, pattern in enumerate(mode.patterns):
         try:
             found.append((pattern, re.compile(pattern, re.IGNORECASE)))
+            can_explode = _can_explode(_parser.parse(pattern), frozenset(), is_repeated=False)
         except (re.error, RecursionError, OverflowError) as error:
             raise ConfigError(
                 f"relight.toml: assistant.modes.{name}.patterns[{number}]: is no regular expression: {error}, got {pattern!r}",
                 hint="in TOML, write it between single quotes, so that backslashes stay",
             ) from None
-        if _can_explode(_parser.parse(pattern), frozenset(), is_repeated=False):
+        if can_explode:
             raise ConfigError(
                 f"relight.toml: assistant.modes.{name}.patterns[{number}]: may take for ever to match: a repeated group holds "
                 f"something optional or repeated that its neighbour could match as well, got {pattern!r}",
@@ -93,30 +95,32 @@ def _can_explode(items: Iterable[Any], after: frozenset[str], *, is_repeated: bo
     """Whether a text that repeats itself can be matched in exponentially many ways by `items`, which `after` may follow.
 
     That takes a choice inside a repetition: to go on with an optional part or to leave it, where one sign allows both. Some
-    harmless patterns are taken for such; none of those that are met in practice is missed.
+    harmless patterns are taken for such (it does not see what `\\b` forbids), and with `(?s)` some are missed. A few repetitions
+    one after the other (`.*a.*b`) take long by their number only: the length of what is searched bounds them.
     """
     items = list(items)
     for at, (kind, told) in enumerate(items):
         rest, is_empty = _first(items[at + 1 :])
-        following = rest | after if is_empty else rest
-        if kind in _OPTIONAL:
-            least, most, inner = told
-            begin, _ = _first(inner)
-            if is_repeated and least != most and begin & following:
-                return True
-            again = begin | (following if is_repeated else frozenset()) if most > 1 else following
-            if _can_explode(inner, again, is_repeated=is_repeated or most > 1):
-                return True
-        elif kind is _parser.BRANCH:
-            if is_repeated and _overlap(told[1]):
-                return True
-            if any(_can_explode(branch, following, is_repeated=is_repeated) for branch in told[1]):
-                return True
-        elif kind is _parser.SUBPATTERN and _can_explode(told[-1], following, is_repeated=is_repeated):
-            return True
-        elif kind in (_parser.ASSERT, _parser.ASSERT_NOT) and _can_explode(told[1], frozenset(), is_repeated=False):
+        if _part_can_explode(kind, told, rest | after if is_empty else rest, is_repeated=is_repeated):
             return True
     return False
+
+
+def _part_can_explode(kind: Any, told: Any, after: frozenset[str], *, is_repeated: bool) -> bool:
+    if kind in _OPTIONAL:
+        least, most, inner = told
+        begin, _ = _first(inner)
+        if is_repeated and least != most and begin & after:
+            return True
+        again = begin | (after if is_repeated else frozenset()) if most > 1 else after
+        return _can_explode(inner, again, is_repeated=is_repeated or most > 1)
+    if kind is _parser.BRANCH:
+        if is_repeated and _overlap(told[1]):
+            return True
+        return any(_can_explode(branch, after, is_repeated=is_repeated) for branch in told[1])
+    if kind is _parser.SUBPATTERN:
+        return _can_explode(told[-1], after, is_repeated=is_repeated)
+    return kind in _LOOKS and _can_explode(told[1], frozenset(), is_repeated=False)
 
 
 def _overlap(branches: list[Any]) -> bool:
@@ -139,9 +143,9 @@ def _first(items: Iterable[Any]) -> tuple[frozenset[str], bool]:
 
 
 def _begin(kind: Any, told: Any) -> tuple[frozenset[str], bool]:
-    if kind in _PLACES:
+    if kind in _NOTHING:
         return frozenset(), True
-    if kind in _UNSURE:
+    if kind in _ANYTHING:
         return _SIGNS, True
     if kind is _parser.BRANCH:
         each = [_first(branch) for branch in told[1]]
@@ -149,10 +153,8 @@ def _begin(kind: Any, told: Any) -> tuple[frozenset[str], bool]:
     if kind in (*_OPTIONAL, _parser.POSSESSIVE_REPEAT):
         signs, is_empty = _first(told[2])
         return signs, is_empty or told[0] == 0
-    if kind is _parser.SUBPATTERN:
-        return _first(told[-1])
-    if kind is _parser.ATOMIC_GROUP:
-        return _first(told)
+    if kind in (_parser.SUBPATTERN, _parser.ATOMIC_GROUP):
+        return _first(told[-1] if kind is _parser.SUBPATTERN else told)
     return _signs(kind, told), False
 
 

@@ -33,8 +33,11 @@ from relight.weights.wanted import require
     is_flag=True,
     help="Also start each engine, ask it once, and time it; ask each provider for its list of models.",
 )
+@click.option(
+    "--target", type=click.Choice(["cloudrun"]), help="Also check whether it could run there, as far as that is known here."
+)
 @click.pass_context
-def doctor(context: click.Context, config_file: str, *, as_json: bool, starts: bool) -> None:
+def doctor(context: click.Context, config_file: str, target: str | None, *, as_json: bool, starts: bool) -> None:
     """Check whether this configuration can be served here; exit code 1 when something fails.
 
     Looks at Python, the configuration, CPU, port, keys, weights, engines, context, memory, providers and the assistant, and says
@@ -48,6 +51,10 @@ def doctor(context: click.Context, config_file: str, *, as_json: bool, starts: b
     checks = list(_checks(config_file, loaded))
     if starts and isinstance(loaded, Loaded):
         checks += _starts(loaded)
+    if target is not None and isinstance(loaded, Loaded):
+        from relight.cli.target import target_checks
+
+        checks += target_checks(loaded)
     _show(checks, as_json=as_json)
     context.exit(ExitCode.FOUND if any(check.result is Result.FAIL for check in checks) else ExitCode.OK)
 

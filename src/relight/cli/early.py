@@ -32,6 +32,15 @@ def bind(argv: list[str]) -> socket.socket | None:
         return None
 
 
+def heed_signals() -> None:
+    """In a container this is the first process, to which the kernel delivers no signal that it does not handle: until the server
+    does, SIGTERM ends it at once."""
+    if os.getpid() == 1:
+        import signal
+
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Bind and listen; raises `OSError`."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

@@ -25,6 +25,8 @@ _COMMANDS: Final = {
     "prefixes": "relight.cli.prefixes:prefixes",
     "modes": "relight.cli.modes:modes",
     "prompt": "relight.cli.prompt:prompt",
+    "image": "relight.cli.image:image",
+    "deploy": "relight.cli.deploy:deploy",
     "bench": "relight.cli.bench:bench",
     "completion": "relight.cli.completion:completion",
 }
