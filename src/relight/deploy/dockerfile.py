@@ -182,7 +182,7 @@ def _code(recipe: Recipe) -> str:
         "# --- Relight itself\n"
         "FROM tools AS code\n"
         f"COPY {recipe.wheel} /build/\n"
-        f"RUN /build/bin/pip --cache-dir=/var/cache/pip --disable-pip-version-check install --no-index --no-deps --no-compile --target {CODE} \\\n"
+        f"RUN /build/bin/pip --disable-pip-version-check install --no-index --no-deps --no-compile --target {CODE} \\\n"
         f"        /build/{recipe.wheel} && \\\n"
         f"    rm -rf {CODE}/bin && {_COMPILE} {CODE}\n"
     )

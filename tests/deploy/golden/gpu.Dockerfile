@@ -62,7 +62,7 @@ RUN cd /weights && sha256sum --check --strict SHA256SUMS
 # --- Relight itself
 FROM tools AS code
 COPY relight-0.1.0-py3-none-any.whl /build/
-RUN /build/bin/pip --cache-dir=/var/cache/pip --disable-pip-version-check install --no-index --no-deps --no-compile --target /opt/relight/code \
+RUN /build/bin/pip --disable-pip-version-check install --no-index --no-deps --no-compile --target /opt/relight/code \
         /build/relight-0.1.0-py3-none-any.whl && \
     rm -rf /opt/relight/code/bin && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/relight/code
 

@@ -37,7 +37,7 @@ RUN find /opt/relight/venv/lib -depth -type d -name tests -exec rm -rf {} + && \
 # --- Relight itself
 FROM tools AS code
 COPY relight-0.1.0-py3-none-any.whl /build/
-RUN /build/bin/pip --cache-dir=/var/cache/pip --disable-pip-version-check install --no-index --no-deps --no-compile --target /opt/relight/code \
+RUN /build/bin/pip --disable-pip-version-check install --no-index --no-deps --no-compile --target /opt/relight/code \
         /build/relight-0.1.0-py3-none-any.whl && \
     rm -rf /opt/relight/code/bin && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/relight/code
 
