@@ -20,7 +20,9 @@ import pytest
 import relight
 from relight.cli.image import image
 from relight.cli.imaging import extras, made, read
+from relight.cli.target import facts_of
 from relight.config.deploy import Gpu
+from relight.config.load import load
 from relight.deploy.builder import Building, Running, Size, build_argv, history_argv, run_argv, sizes
 from relight.deploy.context import Entry, digest, inside, lay_out, pack
 from relight.deploy.dockerfile import render
@@ -484,3 +486,13 @@ def test_run_hands_secrets_over_in_the_environment_only(
     assert "--env=CLOUD_KEY" in argv
     assert not [word for word in argv if "never-in-an-image" in word]
     assert environment["CLOUD_KEY"] == "never-in-an-image"
+
+
+def test_plan_builds_anew_when_a_prompt_changes(tmp_path: Path) -> None:
+    (tmp_path / "persona.md").write_text("I am Mira.", encoding="utf-8")
+    config = tmp_path / "relight.toml"
+    config.write_text('[models.cloud]\nurl = "http://127.0.0.1:9/v1"\n[assistant]\npersona = "persona.md"\n', encoding="utf-8")
+    before = facts_of(load(config, environ={})).inputs
+    assert facts_of(load(config, environ={})).inputs == before
+    (tmp_path / "persona.md").write_text("I am Ida.", encoding="utf-8")
+    assert facts_of(load(config, environ={})).inputs != before

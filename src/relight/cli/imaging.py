@@ -85,7 +85,7 @@ def made(loaded: Loaded, note: Note, *, with_weights: bool = True) -> Iterator[M
             *_sums(recipe.weights),
             *detector,
             *snapshots,
-            *_app(loaded),
+            *app_files(loaded),
         ]
         yield Made(recipe, dockerfile, tuple(entries))
 
@@ -238,7 +238,7 @@ def _ground(name: str, loaded: Loaded, pinned: Pins) -> str:
 # --- the configuration, and the files that it names
 
 
-def _app(loaded: Loaded) -> list[Entry]:
+def app_files(loaded: Loaded) -> list[Entry]:
     """relight.toml and the files that it names: nothing else of its folder enters an image."""
     if loaded.path is None:
         raise ConfigError("image: there is no file that describes the service", hint="make one with: relight init")

@@ -129,10 +129,17 @@ def _model_facts(name: str, model: Model, loaded: Loaded) -> ModelFacts:
 
 
 def _inputs(loaded: Loaded, models: tuple[ModelFacts, ...]) -> str:
-    """Digest of the version, the configuration and the weights: what an image was made of, as far as it is known here."""
-    text = b"" if loaded.path is None else loaded.path.read_bytes()
-    parts = [__version__.encode(), text, *(f"{model.name}={model.sha256}".encode() for model in models)]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+    """Digest of what an image is made of: the version, the weights by theirs, and every file of the configuration, prompts,
+    knowledge and hooks among them."""
+    from relight.cli.imaging import app_files
+    from relight.deploy.context import digest
+
+    try:
+        files = digest(app_files(loaded))
+    except RelightError:  # what keeps an image from being made is told by who makes it
+        files = "" if loaded.path is None else hashlib.sha256(loaded.path.read_bytes()).hexdigest()
+    parts = [__version__, files, *(f"{model.name}={model.sha256}" for model in models)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _is_here(name: str, folder: Path) -> bool:
