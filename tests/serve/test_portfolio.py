@@ -31,6 +31,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "RELIGHT_SERVER__PORT": "0",
         "RELIGHT_PREFIXES__DIR": str(tmp_path_factory.mktemp("prefixes")),
         "RELIGHT_LOG__CONTENT": "redacted",
+        # The same answer every time.
+        **{
+            f"RELIGHT_ASSISTANT__MODES__{mode}__TEMPERATURE": "0"
+            for mode in ("PROJECTS", "CONTACT", "EXPERIENCE", "WRITING", "PERSONAL")
+        },
     }
     with serve(PORTFOLIO / "relight.toml", env=env) as served:
         yield served
@@ -60,7 +65,8 @@ def ask(service: Served, **said: Any) -> dict[str, Any]:
 )
 def test_small_model_answers_in_the_words_of_the_knowledge(service: Served, question: str, mode: str, fact: str) -> None:
     said = ask(service, message=question, html=True)
-    assert (said["mode"], said["by"]) == (mode, "classifier")
+    assert said["mode"] == mode
+    assert said["by"] in ("rules", "classifier")
     assert fact in said["reply"]
     assert said["usage"]["completion_tokens"] > 0
     assert said["html"].startswith("<p>")

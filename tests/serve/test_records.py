@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from relight.clock import ManualClock, SystemClock
+from relight.telemetry.interaction import session_of
 from tests.serve.client import CHAT, PATHS, Door, front_door
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -147,7 +148,7 @@ async def test_session_and_agent_are_kept_and_cut(tmp_path: Path) -> None:
     async with front_door(tmp_path) as door:
         await door.ask(headers=[(b"x-session-id", b"s" * 100), (b"user-agent", b"curl/8")]).done()
     (line,) = door.log.records
-    assert line["interaction"]["session"] == "s" * 64
+    assert line["interaction"]["session"] == session_of("s" * 100)  # longer than any identifier: its digest
     assert line["httpRequest"]["userAgent"] == "curl/8"
 
 
