@@ -110,7 +110,7 @@ def _sharpness(classifier: Classifier, cases: list[Labelled]) -> float:
 
 def _configured() -> tuple[Mapping[str, Mode], Path]:
     loaded = load(EXAMPLE / "relight.toml", environ={})
-    return taught(loaded.config.assistant.modes, loaded.folder), loaded.folder / Path(loaded.config.weights.dir).expanduser()
+    return taught(loaded.config.assistant.modes, loaded.folder), loaded.weights_dir
 
 
 def _messages(part: str, modes: Mapping[str, Mode]) -> list[Labelled]:

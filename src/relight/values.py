@@ -101,3 +101,8 @@ def format_bytes(size: int) -> str:
             break
         amount /= 1024
     return f"{amount:.0f}{unit}" if amount.is_integer() or amount >= 100 else f"{amount:.1f}{unit}"
+
+
+def estimated_tokens(size: int) -> int:
+    """Tokens of `size` bytes of English or code, about, where no vocabulary can be asked: four bytes each."""
+    return size // 4

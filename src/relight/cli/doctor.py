@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
@@ -64,7 +63,7 @@ def _checks(config_file: str, loaded: Loaded | ConfigError) -> Iterator[Check]:
     if isinstance(loaded, ConfigError):
         return
     models = loaded.config.models
-    folder = loaded.folder / Path(loaded.config.weights.dir).expanduser()
+    folder = loaded.weights_dir
     yield folder_check(folder, is_complete=all(has_weights(name, model, loaded) for name, model in models.items()))
     ours = [model for model in models.values() if kind(model) is Kind.OURS]
     yield from (engine_check(engine) for engine in dict.fromkeys(model.engine for model in ours))

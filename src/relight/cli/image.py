@@ -196,7 +196,7 @@ def _laid_out(found: Made, loaded: Loaded) -> Iterator[Path]:
     """The context as a private folder that is gone afterwards, on the disk of the weights where that can be written."""
     from relight.deploy.context import lay_out
 
-    beside = loaded.folder / Path(loaded.config.weights.dir).expanduser()
+    beside = loaded.weights_dir
     where = beside if os.access(beside, os.W_OK) else None
     with TemporaryDirectory(prefix=".image-", dir=where, ignore_cleanup_errors=True) as folder:
         lay_out(found.entries, Path(folder))

@@ -173,7 +173,7 @@ def _detector(loaded: Loaded, work: Path, note: Note) -> list[Entry]:
     from relight.assistant.prompts import load_prompts
     from relight.serve.equip import equipment
 
-    here = loaded.folder / Path(loaded.config.weights.dir).expanduser()
+    here = loaded.weights_dir
     if not is_prepared(section.detector, here):
         raise WeightsError(f"assistant.detector: {section.detector} is not prepared", hint="run: relight modes prepare")
     name = minilm.NAME if section.detector is DetectorKind.MINILM else static.NAME

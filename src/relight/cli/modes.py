@@ -48,7 +48,7 @@ def prepare_command(detector: str | None, config_file: str) -> None:
 
     loaded = load(config_file)
     kind = _kind(loaded, detector)
-    made = prepare([kind], _weights_dir(loaded), _progress())
+    made = prepare([kind], loaded.weights_dir, _progress())
     click.echo(f"{kind}: {'prepared' if made else 'already here'}")
 
 
@@ -136,15 +136,11 @@ def _kind(loaded: Loaded, detector: str | None) -> DetectorKind:
     return DetectorKind(detector) if detector else loaded.config.assistant.detector
 
 
-def _weights_dir(loaded: Loaded) -> Path:
-    return loaded.folder / Path(loaded.config.weights.dir).expanduser()
-
-
 def _detector(loaded: Loaded, detector: str | None) -> Detector:
     section = loaded.config.assistant
     if not section.modes:
         raise UsageError("modes: this configuration has none", hint="describe some in [assistant.modes.NAME]")
-    folder = _weights_dir(loaded)
+    folder = loaded.weights_dir
     kind = _kind(loaded, detector)
     # A threshold was chosen for the detector it stands beside.
     threshold = section.threshold if kind is section.detector else None

@@ -16,6 +16,7 @@ from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
 from relight.decoding import NOT_JSON
 from relight.errors import UsageError
+from relight.values import estimated_tokens
 
 if TYPE_CHECKING:
     from relight.assistant.conversation import Conversation
@@ -123,8 +124,8 @@ async def _shown(loaded: Loaded, talk: Conversation, mode: str | None, *, estima
     model = said.model or model_of(loaded)
     can_quote = section.quote and has_grammar(loaded.config.models[model])
     aside = Aside()
-    if equipped.library is not None and (can_quote or not equipped.prompts.knowledge):
-        aside = look_up(equipped.library, talk, section, can_quote=can_quote)
+    if (library := equipped.searched(can_quote=can_quote)) is not None:
+        aside = look_up(library, talk, section, can_quote=can_quote)
     passages = "".join(aside.texts)
     if (reply := said.reply or aside.reply) is not None:
         return Shown(mode=found.mode, by=found.by, confidence=found.confidence, reply=reply)
@@ -138,7 +139,7 @@ async def _shown(loaded: Loaded, talk: Conversation, mode: str | None, *, estima
     if counts is None:
         from relight.serve.inner import estimate as estimated
 
-        counts = [estimated(chat), *(len(text.encode()) // 4 for _, text in sections)]
+        counts = [estimated(chat), *(estimated_tokens(len(text.encode())) for _, text in sections)]
     total, *each = counts
     return Shown(
         mode=found.mode,

@@ -6,8 +6,7 @@ from relight.cli.checks import Check, Result
 from relight.clock import SystemClock
 from relight.config.load import Loaded
 from relight.errors import RelightError
-
-_BYTES_A_TOKEN = 4
+from relight.values import estimated_tokens
 
 
 def assistant_check(loaded: Loaded) -> Check | None:
@@ -25,7 +24,7 @@ def assistant_check(loaded: Loaded) -> Check | None:
     except RelightError as error:
         return Check(Result.FAIL, "assistant", error.message, error.hint or "correct it, and try: relight prompt show QUESTION")
     spent_s = clock.now() - began
-    longest = max(len(joined(ready.prompts.system(name)).encode()) for name in (*section.modes, None)) // _BYTES_A_TOKEN
+    longest = max(estimated_tokens(len(joined(ready.prompts.system(name)).encode())) for name in (*section.modes, None))
     known = "" if not section.knowledge else ", all of its knowledge in them"
     if ready.library is not None:
         known = f", {len(ready.library.passages)} passages to look up"

@@ -30,6 +30,11 @@ class Loaded(Struct, frozen=True):
     origins: Mapping[str, Origin]
     path: Path | None
 
+    @property
+    def weights_dir(self) -> Path:
+        """The folder of the weights, and of what else is prepared once."""
+        return self.folder / Path(self.config.weights.dir).expanduser()
+
 
 def load(
     path: str | Path | None, *, environ: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None

@@ -20,6 +20,7 @@ from relight.serve.prepare import ASSISTANT_CHAT, Question, can_answer, prepare
 from relight.serve.reply import Reply
 from relight.serve.watch import Watch
 from relight.telemetry.interaction import Interaction
+from relight.values import estimated_tokens
 from relight.wire.dialect import Dialect, Usage
 from relight.wire.mending import Fields, decoded, fields
 from relight.wire.translation import About, Translation
@@ -34,7 +35,6 @@ _FLAG: Final = msgspec.json.Decoder(bool | None)
 _LAST_WORD_S: Final = 0.3
 _BYTES_AN_ESCAPE: Final = 6
 _ROOM: Final = 64 << 10
-_BYTES_A_TOKEN: Final = 4  # of English and of code, about
 # Another backend may well answer what this one could not: it is down, full, slow, or smaller.
 _NEXT_MAY_ANSWER: Final = frozenset(
     {
@@ -135,7 +135,7 @@ class Completions:
         """What an answer that was left before it told is charged in money: leaving early is not free."""
         provided = self._front.providers.get(it.answered_by)
         if provided is not None and it.cost_usd is None and it.prompt_tokens is None and it.was_asked:
-            usage = Usage(prompt=(it.bytes_asked or it.bytes_in) // _BYTES_A_TOKEN, completion=it.pieces)
+            usage = Usage(prompt=estimated_tokens(it.bytes_asked or it.bytes_in), completion=it.pieces)
             it.abandoned_usd = provided.price_of(usage) or 0.0
 
     def _desk(self, it: Interaction) -> Desk | None:
@@ -221,7 +221,7 @@ def _may_go_on(error: RelightError) -> bool:
 def _tokens(it: Interaction) -> int:
     """What an interaction is charged for. One that was left before it told is charged by its size: leaving early is not free."""
     if it.prompt_tokens is None and it.was_asked and it.dialect != "count_tokens":
-        return (it.bytes_asked or it.bytes_in) // _BYTES_A_TOKEN + it.pieces + it.aside_tokens
+        return estimated_tokens(it.bytes_asked or it.bytes_in) + it.pieces + it.aside_tokens
     return (it.prompt_tokens or 0) + (it.completion_tokens or 0) + it.aside_tokens
 
 

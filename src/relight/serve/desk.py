@@ -22,7 +22,7 @@ from relight.clock import Clock
 from relight.config.assistant import ASSISTANT, Assistant, Mode
 from relight.errors import Category, InvalidRequest, NotSupported, RelightError, quiet
 from relight.serve.front import Backend, Front, Served
-from relight.serve.inner import answer_of, at_most, estimate, tokens_of
+from relight.serve.inner import answer_of, at_most, tokens_of
 from relight.serve.prepare import ASSISTANT_CHAT, CHAT, Question
 from relight.serve.reply import Reply
 from relight.telemetry.interaction import Interaction, Phase, session_of
@@ -51,6 +51,10 @@ class Equipment(Struct, frozen=True):
     """`None`: there is nothing to choose from."""
     library: Library | None
     """Where passages are looked up, when not all knowledge stands in the prompt."""
+
+    def searched(self, *, can_quote: bool) -> Library | None:
+        """Where passages are looked up for a model that quotes, or that does not."""
+        return self.library if can_quote or not self.prompts.knowledge else None
 
 
 class Assisted(Struct, frozen=True):
@@ -136,13 +140,14 @@ class Desk:
         self._tell_mode(found, it, reply)
         mode = self.mode(found.mode)
         model = mode.model or self.model
-        aside = Aside(reply=mode.reply) if mode.reply else await self._aside(talk, found, it, equipment, front.backends(model)[0])
+        backend = front.backends(model)[0]
+        aside = Aside(reply=mode.reply) if mode.reply else await self._aside(talk, found, it, equipment, backend)
         it.enter(Phase.QUEUE)
         told = Told(it.id, self.tickets.ticket(it.id, front.clock.wall()), found.mode, found.confidence, found.by, aside.sources)
         draft = Draft(mode, equipment.prompts.system(found.mode), talk, aside.texts, request.chat, it.model)
         if aside.grammar is not None:
             draft = draft.quoting(aside.grammar, self.section.subject)
-        dropped = 0 if aside.reply is not None else await self._fit(draft, model, it, front)
+        dropped = 0 if aside.reply is not None else await self._fit(draft, backend, it, front)
         chat = draft.chat(equipment.prompts.schemas.get(found.mode or ""), dropped)
         return Assisted(_question(question, chat, self._writer(told, request, it)), model, talk.message, aside.reply)
 
@@ -207,7 +212,7 @@ class Desk:
         chat |= {"logprobs": True, "top_logprobs": _CANDIDATES}
         try:
             backend = front.backends(decider)[0]
-            if isinstance(backend, Served) and backend.capabilities.grammar:
+            if _has_grammar(backend):
                 chat["grammar"] = asked.grammar
             answer = await answer_of(front, backend, chat, it.key or it.http.remote)
         except RelightError as error:
@@ -233,8 +238,8 @@ class Desk:
         """What goes with this question alone: passages with their sources, and what the author's hook says."""
         aside = Aside()
         can_quote = self.section.quote and _has_grammar(backend)
-        if equipment.library is not None and (can_quote or not equipment.prompts.knowledge):
-            library, glance = equipment.library, structs.replace(talk, history=recent(talk.history))
+        if (library := equipment.searched(can_quote=can_quote)) is not None:
+            glance = structs.replace(talk, history=recent(talk.history))
             aside = await in_background(lambda: look_up(library, glance, self.section, can_quote=can_quote), "look-up")
         if self.hooks.has("before_prompt") and aside.reply is None:
             from relight.assistant.hooks import Draft as ToHook
@@ -244,18 +249,16 @@ class Desk:
                 aside = structs.replace(aside, texts=[*aside.texts, said])
         return aside
 
-    async def _fit(self, draft: Draft, model: str, it: Interaction, front: Front) -> int:
+    async def _fit(self, draft: Draft, backend: Backend, it: Interaction, front: Front) -> int:
         """How many of the oldest messages are left out so that the rest fits the model."""
-        backend = front.backends(model)[0]
         context = backend.context if isinstance(backend, Served) else front.config.models[backend.name].context
         room = context - min(draft.mode.max_tokens or context, context // _ANSWER_SHARE)
         dropped = 0
         if at_most(draft.chat(None, 0)) > room:
-            is_exact = isinstance(backend, Served)
 
             async def count(history: Sequence[Said]) -> int:
                 chat = draft.chat(None, len(draft.talk.history) - len(history))
-                return await tokens_of(backend, chat, lambda: it.enter(Phase.WAKE)) if is_exact else estimate(chat)
+                return await tokens_of(backend, chat, lambda: it.enter(Phase.WAKE))
 
             dropped = await fit(draft.talk.history, room, count)
             it.enter(Phase.QUEUE)
@@ -325,13 +328,9 @@ def _question(asked_as: Question, chat: Json, writer: Callable[[], AssistantWrit
     assert before is not None  # noqa: S101 - `_read` has refused everything else
 
     def translate(body: Json, about: About) -> Translated:
-        return _with_chat(before.translate(body, about), chat)
+        return Translated(chat, before.translate(body, about).writer)
 
     return structs.replace(asked_as, translation=Translation(CHAT, translate))
-
-
-def _with_chat(translated: Translated, chat: Json) -> Translated:
-    return Translated(chat, translated.writer)
 
 
 def _charge(it: Interaction, answer: Json, backend: Backend) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -21,13 +21,13 @@ from relight.config.load import Loaded
 from relight.config.secrets import resolve
 from relight.errors import WeightsError
 from relight.serve.desk import Desk, Equipment
+from relight.values import estimated_tokens
 
 if TYPE_CHECKING:
     from relight.assistant.embedding import Embedder
+    from relight.assistant.knowledge import Document
     from relight.assistant.library import Library
     from relight.assistant.modes import Detector
-
-_BYTES_A_TOKEN: Final = 4  # as an estimate: what the budget of knowledge is compared with has to be known before any engine is
 
 
 def desk(loaded: Loaded, clock: Clock, note: Callable[[str], None]) -> Desk:
@@ -62,30 +62,18 @@ def model_of(loaded: Loaded) -> str:
 def equipment(loaded: Loaded, prompts: Prompts, note: Callable[[str], None]) -> Equipment:
     """Everything that takes a while: reads knowledge, loads the detector. Raises `ConfigError`."""
     section = loaded.config.assistant
-    home = weights_dir(loaded)
-    embedder = _embedder(section, home, note)
-    text, library = knowledge(loaded, embedder, home, note)
+    embedder = _embedder(section, loaded.weights_dir, note)
+    text, library = knowledge(loaded, embedder, note)
     render("")  # what it imports would hold up the first answer
-    return Equipment(structs.replace(prompts, knowledge=text), _detector(loaded, embedder, home), library)
+    return Equipment(structs.replace(prompts, knowledge=text), _detector(loaded, embedder), library)
 
 
-def weights_dir(loaded: Loaded) -> Path:
-    """Where prepared files lie."""
-    return loaded.folder / Path(loaded.config.weights.dir).expanduser()
-
-
-def knowledge(loaded: Loaded, embedder: Embedder | None, home: Path, note: Callable[[str], None]) -> tuple[str, Library | None]:
+def knowledge(loaded: Loaded, embedder: Embedder | None, note: Callable[[str], None]) -> tuple[str, Library | None]:
     """What stands whole in the prompt, and where passages are looked up when it is too much for that."""
     section = loaded.config.assistant
-    if not section.knowledge:
-        return "", None
-    from relight.assistant.knowledge import documents, whole
-
-    found = documents(section.knowledge, loaded.folder)
-    text = whole(found)
-    tokens = _tokens(text)
+    found, text, tokens = _known(loaded)
     fits = tokens <= section.knowledge_budget
-    if fits and not section.quote:
+    if not found or (fits and not section.quote):
         return text, None
     from relight.assistant.library import Library
 
@@ -94,9 +82,28 @@ def knowledge(loaded: Loaded, embedder: Embedder | None, home: Path, note: Calla
             f"assistant: its knowledge has about {tokens} tokens, more than assistant.knowledge_budget "
             f"({section.knowledge_budget}): {section.passages} passages are looked up for each question"
         )
-    library = Library(found, _for_passages(embedder), cache=home / "assistant", paragraphs=section.quote, subject=section.subject)
+    cache = loaded.weights_dir / "assistant"
+    library = Library(found, _for_passages(embedder), cache=cache, paragraphs=section.quote, subject=section.subject)
     library.build()
     return text if fits else "", library
+
+
+def whole_knowledge(loaded: Loaded) -> str:
+    """What stands whole in every prompt: all of it, or nothing."""
+    _, text, tokens = _known(loaded)
+    return text if tokens <= loaded.config.assistant.knowledge_budget else ""
+
+
+def _known(loaded: Loaded) -> tuple[tuple[Document, ...], str, int]:
+    """The documents, all of them as one text, and about how many tokens that has: the budget is known before any engine is."""
+    section = loaded.config.assistant
+    if not section.knowledge:
+        return (), "", 0
+    from relight.assistant.knowledge import documents, whole
+
+    found = documents(section.knowledge, loaded.folder)
+    text = whole(found)
+    return found, text, estimated_tokens(len(text.encode()))
 
 
 def _for_passages(embedder: Embedder | None) -> Embedder | None:
@@ -104,21 +111,6 @@ def _for_passages(embedder: Embedder | None) -> Embedder | None:
     from relight.assistant.detector import for_passages
 
     return None if embedder is None or embedder.kind == DetectorKind.NGRAM.value else for_passages(embedder)
-
-
-def whole_knowledge(loaded: Loaded) -> str:
-    """What stands whole in every prompt: all of it, or nothing."""
-    section = loaded.config.assistant
-    if not section.knowledge:
-        return ""
-    from relight.assistant.knowledge import documents, whole
-
-    text = whole(documents(section.knowledge, loaded.folder))
-    return text if _tokens(text) <= section.knowledge_budget else ""
-
-
-def _tokens(text: str) -> int:
-    return len(text.encode()) // _BYTES_A_TOKEN
 
 
 def _embedder(section: Assistant, home: Path, note: Callable[[str], None]) -> Embedder | None:
@@ -134,7 +126,7 @@ def _embedder(section: Assistant, home: Path, note: Callable[[str], None]) -> Em
     return None
 
 
-def _detector(loaded: Loaded, embedder: Embedder | None, home: Path) -> Detector | None:
+def _detector(loaded: Loaded, embedder: Embedder | None) -> Detector | None:
     section = loaded.config.assistant
     if not section.modes:
         return None
@@ -142,6 +134,5 @@ def _detector(loaded: Loaded, embedder: Embedder | None, home: Path) -> Detector
     from relight.assistant.topics import taught
 
     modes = taught(section.modes, loaded.folder)
-
     threshold = section.threshold if embedder is None or embedder.kind == section.detector.value else None
-    return build(modes, embedder, threshold=threshold, default=section.default_mode, weights_dir=home)
+    return build(modes, embedder, threshold=threshold, default=section.default_mode, weights_dir=loaded.weights_dir)

@@ -66,7 +66,7 @@ class House:
     def __init__(self, loaded: Loaded, sink: Sink, clock: Clock) -> None:
         self.sink, self.clock, self.metrics = sink, clock, Metrics()
         self._loaded = loaded
-        self._weights_dir = loaded.folder / Path(loaded.config.weights.dir).expanduser()
+        self._weights_dir = loaded.weights_dir
         self._times = WakeTimes(self._weights_dir / "wake-times.json")
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         config = loaded.config

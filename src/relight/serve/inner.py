@@ -13,9 +13,9 @@ from relight.errors import EngineCrashed, EngineFailed, EngineRejected
 from relight.lifecycle.turns import Claim
 from relight.serve.front import Backend, Front, Served
 from relight.serve.prepare import CHAT
+from relight.values import estimated_tokens
 
 _HEADERS: Final = [(b"content-type", b"application/json")]
-_BYTES_A_TOKEN: Final = 4  # of English, about; there is no way to count what a provider's model makes of it
 _A_MESSAGE: Final = 4  # tokens that a template puts around each
 
 Waiting = Callable[[], None]
@@ -60,7 +60,7 @@ async def tokens_of(backend: Backend, chat: dict[str, Any], waiting: Waiting) ->
 
 def estimate(chat: dict[str, Any]) -> int:
     """Tokens of a prompt by its length: four bytes each, and what a template adds."""
-    return sum(_A_MESSAGE + len(str(one["content"]).encode()) // _BYTES_A_TOKEN for one in chat["messages"])
+    return sum(_A_MESSAGE + estimated_tokens(len(str(one["content"]).encode())) for one in chat["messages"])
 
 
 def at_most(chat: dict[str, Any]) -> int:

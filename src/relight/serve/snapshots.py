@@ -33,6 +33,6 @@ def open_store(loaded: Loaded, note: Callable[[str], None]) -> Store:
 def ground_of(name: str, loaded: Loaded) -> str:
     """What snapshots of a model can be read by; blocks. Raises `WeightsError` when its weights are missing."""
     model = loaded.config.models[name]
-    weights = require(name, model, loaded.folder, loaded.folder / Path(loaded.config.weights.dir).expanduser())
+    weights = require(name, model, loaded.folder, loaded.weights_dir)
     build = engine_for(model.engine, model.task).build()
     return ground(weights=fingerprint(weights), build=build, context=model.context, parallel=model.parallel, args=model.args)
