@@ -11,11 +11,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from relight.assistant.markdown import render
 from relight.serve import pages
+from tests.serve.web import Quiet, serving
 
 PATIENCE_S = 20
 TICKET = "tick-et"
@@ -104,7 +105,7 @@ class AssistantStandIn:
 @contextmanager
 def running(site: AssistantStandIn) -> Iterator[AssistantStandIn]:
     """Serve `site` on a free port until the block ends."""
-    with _serving(type("Handler", (_Handler,), {"site": site})) as url:
+    with serving(type("Handler", (_Handler,), {"site": site, "left": site.client_gone})) as url:
         site.url = url
         try:
             yield site
@@ -116,29 +117,12 @@ def running(site: AssistantStandIn) -> Iterator[AssistantStandIn]:
 @contextmanager
 def hosting(pages_by_path: Mapping[str, tuple[str, str]]) -> Iterator[str]:
     """Somebody's own site, on another origin: (HTML or CSS, content security policy) by path. Answers with its address."""
-    with _serving(type("Host", (_Host,), {"pages_by_path": pages_by_path})) as url:
+    with serving(type("Host", (_Host,), {"pages_by_path": pages_by_path, "left": threading.Event()})) as url:
         yield url
 
 
-@contextmanager
-def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-class _Host(BaseHTTPRequestHandler):
+class _Host(Quiet, BaseHTTPRequestHandler):
     pages_by_path: Mapping[str, tuple[str, str]]
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_GET(self) -> None:
         html, policy = self.pages_by_path.get(self.path, ("", "default-src 'none'"))
@@ -149,18 +133,8 @@ class _Host(BaseHTTPRequestHandler):
         self.wfile.write(html.encode())
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet, BaseHTTPRequestHandler):
     site: AssistantStandIn
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def handle_one_request(self) -> None:
-        try:
-            super().handle_one_request()
-        except OSError:
-            self.close_connection = True
-            self.site.client_gone.set()
 
     def do_OPTIONS(self) -> None:
         self._head(

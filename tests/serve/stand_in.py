@@ -10,10 +10,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from relight.serve import pages
+from tests.serve.web import Quiet, serving
 
 PATIENCE_S = 20
 MARKDOWN = """## What is built
@@ -79,33 +80,17 @@ class StandIn:
 @contextmanager
 def running(site: StandIn) -> Iterator[StandIn]:
     """Serve `site` on a free port until the block ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"site": site}))
-    server.daemon_threads = True
-    site.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield site
-    finally:
-        for event in (site.awake, site.go_on):
-            event.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    site: StandIn
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def handle_one_request(self) -> None:
+    with serving(type("Handler", (_Handler,), {"site": site, "left": site.client_gone})) as url:
+        site.url = url
         try:
-            super().handle_one_request()
-        except OSError:
-            self.close_connection = True
-            self.site.client_gone.set()
+            yield site
+        finally:
+            for event in (site.awake, site.go_on):
+                event.set()
+
+
+class _Handler(Quiet, BaseHTTPRequestHandler):
+    site: StandIn
 
     def do_GET(self) -> None:
         self.site.requests.append(("GET", self.path, None, dict(self.headers)))

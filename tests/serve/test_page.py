@@ -16,7 +16,7 @@ import pytest
 
 from relight.access.keys import create
 from relight.serve import pages
-from tests.serve.chromium import SCREENS, Watch, contrast, launched
+from tests.serve.chromium import SCREENS, Watch, contrast
 from tests.serve.process import serve, write_config
 from tests.serve.stand_in import StandIn, running
 
@@ -80,12 +80,6 @@ def test_asset_has_type_and_quoted_tag_of_its_content() -> None:
 # --- browser ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as chromium:
-        yield chromium
-
-
 @pytest.fixture
 def site() -> Iterator[StandIn]:
     with running(StandIn()) as stand_in:
@@ -105,11 +99,6 @@ def base_url() -> Iterator[str]:
         return
     with running(StandIn()) as stand_in:
         yield stand_in.url
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
 
 
 @pytest.fixture

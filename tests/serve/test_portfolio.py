@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.serve.assistant_stand_in import hosting
-from tests.serve.chromium import Watch, launched
+from tests.serve.chromium import Watch
 from tests.serve.process import Served, serve
 
 if TYPE_CHECKING:
@@ -39,12 +39,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     }
     with serve(PORTFOLIO / "relight.toml", env=env) as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as chromium:
-        yield chromium
 
 
 def ask(service: Served, **said: Any) -> dict[str, Any]:

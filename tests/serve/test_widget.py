@@ -22,7 +22,7 @@ from relight.serve.http import Message, Request
 from relight.serve.page import Pages
 from tests.assistant.test_markdown import HOSTILE
 from tests.serve.assistant_stand_in import ARABIC, MARKDOWN, TICKET, AssistantStandIn, hosting, running
-from tests.serve.chromium import SCREENS, Watch, contrast, launched
+from tests.serve.chromium import SCREENS, Watch, contrast
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -127,17 +127,6 @@ def test_browser_and_server_let_the_same_elements_through() -> None:
 
 
 # --- a visitor --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as chromium:
-        yield chromium
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
 
 
 @pytest.fixture
@@ -506,7 +495,8 @@ def test_thumb_up_is_sent_with_the_answers_ticket(visit: Callable[..., Page], si
     _open(page)
     _ask(page, "Hello")
     up = page.get_by_role("button", name="Good answer")
-    up.click()
+    with page.expect_response("**/feedback"):  # the page thanks at once
+        up.click()
 
     expect(page.locator(".said")).to_have_text("Thank you.")
     expect(up).to_have_attribute("aria-pressed", "true")
@@ -524,7 +514,8 @@ def test_thumb_down_asks_what_was_wrong(visit: Callable[..., Page], site: Assist
     field = page.get_by_label("What was wrong with it?")
     expect(field).to_be_focused()
     field.fill("too short")
-    page.locator(".comment").get_by_role("button", name="Send").click()
+    with page.expect_response("**/feedback"):
+        page.locator(".comment").get_by_role("button", name="Send").click()
 
     expect(page.locator(".comment")).to_be_hidden()
     expect(page.locator(".said")).to_have_text("Thank you.")
