@@ -205,6 +205,14 @@ async def test_models_list_names_the_assistant(tmp_path: Path) -> None:
     assert one["id"] == "assistant"
 
 
+async def test_ollamas_clients_find_the_assistant_in_their_list(tmp_path: Path) -> None:
+    async with assistant(tmp_path) as (door, _, _other):
+        listed = (await door.get("/api/tags")).json()["models"]
+        shown = (await door.call("POST", "/api/show", b'{"model": "assistant:latest"}').done()).json()
+    assert [model["name"] for model in listed][-1] == "assistant"
+    assert shown["capabilities"] == ["completion"]
+
+
 # --- whose words are instructions ----------------------------------------------------------------------------------------
 
 

@@ -148,17 +148,18 @@ class Front:
     def name(self, asked: str | None) -> str:
         """The model that is asked for, or the default one; raises `ModelNotFound` or `InvalidRequest`."""
         wanted = asked or self.config.default_model()
-        if wanted in self.config.models:
-            return wanted
-        if wanted is not None and self._is_assistant(wanted):
+        if wanted is not None and self._is_known(wanted):
             return wanted
         known = ", ".join((*self.config.models, *((ASSISTANT,) if self.desk is not None else ())))
         if wanted is None:
             raise InvalidRequest("model: is missing, and no default_model is configured", hint=f"use one of: {known}")
         named = model_name(wanted)
-        if named not in self.config.models:
+        if not self._is_known(named):
             raise ModelNotFound(f'model: there is no "{named[:_MAX_NAME]}"; there is: {known}')
         return named
+
+    def _is_known(self, name: str) -> bool:
+        return name in self.config.models or self._is_assistant(name)
 
     def _is_assistant(self, name: str) -> bool:
         """Whether the name is `assistant`, or `assistant:MODE` with a mode that there is."""

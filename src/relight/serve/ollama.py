@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relight.config.assistant import ASSISTANT
 from relight.lifecycle.machine import State
 from relight.serve.front import Front
 from relight.serve.http import Request
@@ -17,8 +18,9 @@ class Ollama:
         self._front = front
 
     async def tags(self, request: Request) -> None:
-        """Every model."""
-        await request.json(200, wire.tags(self._facts(name) for name in self._front.config.models))
+        """Every model, and the assistant as one more."""
+        names = [*self._front.config.models, *([] if self._front.desk is None else [ASSISTANT])]
+        await request.json(200, wire.tags(self._facts(name) for name in names))
 
     async def ps(self, request: Request) -> None:
         """The models that are awake."""
@@ -37,13 +39,15 @@ class Ollama:
 
     def _facts(self, name: str) -> wire.ModelFacts:
         desk = self._front.desk
-        behind = name if name in self._front.config.models or desk is None else desk.model
+        is_assistant = name not in self._front.config.models and desk is not None
+        behind = desk.model if is_assistant and desk is not None else name
         first = self._front.backends(behind)[0]
         known = self._front.describe(behind)
         return wire.ModelFacts(
             name=name,
             context=first.speech.needs.context or 0,
-            capabilities=tuple(capabilities(first)),
+            # It has a prompt of its own, and takes no tools of a client's.
+            capabilities=("completion",) if is_assistant else tuple(capabilities(first)),
             size=known.size,
             digest=known.digest,
             family=known.family,
