@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import assistant, contention, knowledge, modes, prefixes, redaction, startup, streaming, wake
+from bench import assistant, contention, knowledge, modes, parallel, prefixes, redaction, startup, streaming, wake
 from bench.gateways import comparison as gateways
 from bench.report import Report
 
@@ -13,6 +13,7 @@ BENCHES: dict[str, Callable[[], Report]] = {
     "startup": startup.run,
     "wake": wake.run,
     "prefixes": prefixes.run,
+    "parallel": parallel.run,
     "streaming": streaming.run,
     "contention": contention.run,
     "assistant": assistant.run,

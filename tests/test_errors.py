@@ -17,6 +17,8 @@ MEANINGS: dict[str, tuple[str, str, int, int, str]] = {
     "WeightsError": ("weights", "engine_failed", 503, 4, "relight"),
     "SnapshotError": ("snapshot", "internal", 500, 4, "relight"),
     "NetworkError": ("network", "internal", 500, 5, "relight"),
+    "CloudError": ("cloud", "internal", 500, 6, "relight"),
+    "CloudLost": ("cloud_lost", "internal", 500, 6, "relight"),
     "InvalidRequest": ("invalid_request", "invalid_request", 400, 1, "relight"),
     "ModelNotFound": ("model_not_found", "invalid_request", 404, 1, "relight"),
     "PathNotFound": ("not_found", "invalid_request", 404, 1, "relight"),

@@ -120,6 +120,19 @@ class NetworkError(RelightError):
     exit_code = ExitCode.NETWORK
 
 
+class CloudError(RelightError):
+    """The cloud refused, failed, or could not be asked; nothing is left half done that a second run would not go on with."""
+
+    code = "cloud"
+    exit_code = ExitCode.CLOUD
+
+
+class CloudLost(CloudError):
+    """The connection broke while something was changed: whether it was, nobody knows before looking again."""
+
+    code = "cloud_lost"
+
+
 # --- the request is at fault ------------------------------------------------------------------------------------
 
 

@@ -84,7 +84,7 @@ def test_example_loads_with_every_key_uncommented(tmp_path: Path) -> None:
     file.write_text(uncommented(), encoding="utf-8")
     loaded = load(file, environ={})
     given = [key for key, origin in loaded.origins.items() if origin.line is not None]
-    assert sorted(re.sub(r"\b(models|modes)\.[a-z]+\.", r"\1.NAME.", key) for key in given) == sorted(
+    assert sorted(re.sub(r"\b(models|modes|warm)\.[a-z]+\.", r"\1.NAME.", key) for key in given) == sorted(
         ".".join(k.path) for k in KEYS
     )
     models = loaded.config.models

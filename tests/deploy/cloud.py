@@ -20,8 +20,10 @@ from relight.deploy.steps import (
     DeployRevision,
     EnableApis,
     GrantRole,
+    RemoveSchedule,
     SetCleanup,
     SetInvokers,
+    SetSchedule,
     ShiftTraffic,
     SmokeTest,
     Step,
@@ -30,7 +32,7 @@ from relight.deploy.steps import (
 )
 
 
-def applied(step: Step, cloud: Observed) -> Observed:  # noqa: C901, PLR0911 - one line a step
+def applied(step: Step, cloud: Observed) -> Observed:  # noqa: C901, PLR0911, PLR0912 - one line a step
     """The cloud after one step; asserts what the step must find."""
     match step:
         case EnableApis():
@@ -63,6 +65,13 @@ def applied(step: Step, cloud: Observed) -> Observed:  # noqa: C901, PLR0911 - o
         case BuildImage():
             assert cloud.repository is not None
             return replace(cloud, images={**cloud.images, step.name: digest_of(step.name)})
+        case SetSchedule():
+            assert cloud.service is not None
+            account = step.schedule.account
+            assert account is None or account in cloud.accounts
+            return replace(cloud, schedules={**cloud.schedules, step.name: step.schedule})
+        case RemoveSchedule():
+            return replace(cloud, schedules={name: one for name, one in cloud.schedules.items() if name != step.name})
         case _:
             return replace(cloud, service=_service(step, cloud))
 
@@ -129,5 +138,6 @@ def _needs(step: GrantRole, cloud: Observed) -> Observed:
     """A role can be given only on what is there, to an account that is."""
     what, _, name = step.grant.on.partition(":")
     there = {"secret": name in cloud.secrets, "bucket": name in cloud.buckets, "repository": cloud.repository is not None}
+    there |= {"service": cloud.service is not None, "account": name in cloud.accounts}
     assert there.get(what, True), step
     return cloud

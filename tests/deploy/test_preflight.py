@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relight.cli.checks import Check, Result
-from relight.cli.target import target_checks
+from relight.cli.target import judged, target_checks
 from relight.config.assistant import Assistant, Budget
 from relight.config.deploy import Billing, Gpu, Ingress, Placement
 from relight.config.load import load
@@ -522,13 +522,15 @@ def test_doctor_checks_offline_and_says_what_only_the_cloud_knows(tmp_path: Path
     (tmp_path / "relight.toml").write_text(
         '[models.smol]\nsource = "file:m.gguf"\ncontext = 2048\n[server]\npublic = true\n[deploy.cloudrun]\ncpu = 3\n'
     )
-    checks: dict[str, Check] = {check.check: check for check in target_checks(load(tmp_path / "relight.toml", environ={}))}
+    case, _ = judged(load(tmp_path / "relight.toml", environ={}), None)
+    checks: dict[str, Check] = {check.check: check for check in target_checks(case, "nobody is signed in")}
     assert checks["cloudrun: shape"].result is Result.FAIL
     assert checks["cloudrun: shape"].advice == '[deploy.cloudrun] cpu = 4 memory = "8GiB"'
     assert checks["cloudrun: project"].result is Result.FAIL
     assert checks["cloudrun: callers"].result is Result.WARN
     assert checks["cloudrun: memory"].result is Result.PASS
-    assert checks["cloudrun: in the cloud"].seen.startswith("not asked: credentials: who asks; billing account:")
+    unasked = checks["cloudrun: in the cloud"].seen
+    assert unasked.startswith("not asked (nobody is signed in): credentials: who asks; billing account:")
 
 
 def _roomy(observed: Observed) -> Observed:

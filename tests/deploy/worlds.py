@@ -7,13 +7,14 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from relight.config.deploy import CloudRun, Deploy, Gpu, Ingress, Placement
+from relight.config.deploy import CloudRun, Deploy, Gpu, Ingress, Placement, Warmth, Window
 from relight.config.schema import Auth, Config, Model, SecretName, Service
 from relight.deploy.desired import Desired, desire
 from relight.deploy.facts import Builder, Costs, Facts, ModelFacts
 from relight.deploy.observed import Observed, Repository, SecretState
 from relight.deploy.plan import plan
 from relight.deploy.service import Traffic
+from relight.deploy.warm import Schedule
 from relight.values import Bytes
 from tests.deploy.cloud import applied
 
@@ -85,6 +86,7 @@ def wishes(draw: st.DrawFn) -> tuple[Config, Facts]:
         "invokers": draw(st.sampled_from([(), ("user:a@example.com",), ("user:b@example.com", "user:a@example.com")])),
         "service_account": draw(st.sampled_from([None, "runner@my-project.iam.gserviceaccount.com"])),
         "gradual": draw(st.booleans()),
+        "warm": draw(st.dictionaries(st.sampled_from(["office", "night", "pings"]), _windows(), max_size=2)),
     }
     auth = draw(st.sampled_from([Auth(), KEYS]))
     known = facts(
@@ -95,6 +97,16 @@ def wishes(draw: st.DrawFn) -> tuple[Config, Facts]:
     )
     both = {"smol": SMOL, "cloud": CLOUD}
     return config(models={name: both[name] for name in names}, run=run, auth=auth), known
+
+
+def _windows() -> st.SearchStrategy[Window]:
+    return st.builds(
+        Window,
+        days=st.sampled_from(["mon-fri", "sat,sun"]),
+        hours=st.sampled_from(["08:00-18:00", "17:00-06:00"]),
+        by=st.sampled_from(list(Warmth)),
+        instances=st.integers(1, 2),
+    )
 
 
 @st.composite
@@ -126,6 +138,11 @@ def _by_hand(draw: st.DrawFn, observed: Observed) -> Observed:
     labels = {**there.settings.labels, **draw(st.dictionaries(st.just("team"), st.just("theirs")))}
     there = replace(there, template=template, settings=replace(there.settings, labels=labels))
     there = replace(there, invokers=draw(st.sampled_from([there.invokers, ("allUsers",), ()])))
+    fired = [job.instances for job in observed.schedules.values() if job is not None and job.instances is not None]
+    kept = draw(st.sampled_from([there.settings.min_instances, *fired]))  # whichever job ran last
+    there = replace(there, settings=replace(there.settings, min_instances=kept))
+    by_hand: dict[str, Schedule | None] = dict.fromkeys(sorted(observed.schedules)[: draw(st.integers(0, 1))])
+    observed = replace(observed, schedules={**observed.schedules, **by_hand})
     if draw(st.booleans()) and there.latest_ready is not None:
         there = replace(there, traffic=(Traffic(revision=draw(st.sampled_from(["s-0", there.latest_ready])), percent=100),))
     if draw(st.booleans()):

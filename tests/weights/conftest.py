@@ -10,11 +10,12 @@ from tests.weights.server import FileServer
 from tests.weights.setting import Waits
 
 _OUTSIDE = ("HF_TOKEN", "HF_ENDPOINT", "RELIGHT_OLLAMA_REGISTRY", "STORAGE_EMULATOR_HOST", "GOOGLE_OAUTH_ACCESS_TOKEN")
+_PLATFORM = ("K_SERVICE", "CLOUD_RUN_JOB", "GCE_METADATA_HOST")
 
 
 @pytest.fixture(autouse=True)
 def _no_outside_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*_OUTSIDE, "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+    for name in (*_OUTSIDE, *_PLATFORM, "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -100,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         wanted, condition = self.headers.get("range"), self.headers.get("if-range")
         if not owner.ranges or wanted is None or (condition is not None and condition != etag):
             return None
-        return int(wanted.removeprefix("bytes=").removesuffix("-"))
+        return int(wanted.removeprefix("bytes=").partition("-")[0])
 
     def _answer(self, status: int, headers: Mapping[str, str], body: bytes = b"", truncate_at: int | None = None) -> None:
         self.send_response(status)

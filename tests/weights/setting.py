@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from relight.config.schema import Model
+from relight.weights.patience import Patience
 from relight.weights.wanted import Wanted, wanted
-from relight.weights.web import Patience
 from tests.weights.files import big_gguf
 
 BIG: Final = big_gguf()

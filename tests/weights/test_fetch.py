@@ -191,6 +191,13 @@ def test_unreadable_record_counts_as_none(server: FileServer, tmp_path: Path) ->
     assert state(wish) is State.CHANGED
 
 
+def test_file_system_that_does_not_know_its_size_is_not_full(tmp_path: Path) -> None:
+    """/proc says 0 of 0 bytes, as some file systems in memory do."""
+    store.need_space(Path("/proc"), 1 << 40)
+    with pytest.raises(WeightsError, match="not enough space"):
+        store.need_space(tmp_path, 1 << 60)
+
+
 def test_error_of_a_fetch_is_always_one_of_ours(tmp_path: Path) -> None:
     with pytest.raises(RelightError):
         fetch(want("file:" + "x" * 300, tmp_path), report=silent)

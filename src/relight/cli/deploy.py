@@ -1,29 +1,39 @@
-"""`relight deploy`: what it would take to put this service on Cloud Run, step by step. In this version it only says so."""
+"""`relight deploy`: from `relight.toml` to a private URL that scales to zero. Says what it would take, asks, and does it."""
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 from msgspec import Struct
 
-from relight.cli.output import config_option, json_option, print_json, print_table
-from relight.cli.target import judged, seen
-from relight.config.load import load
-from relight.deploy.facts import Costs
-from relight.deploy.findings import Finding, Severity
+from relight.cli.output import config_option, json_option, print_json
+from relight.cli.planned import show_findings, show_plan
+from relight.cli.target import judged
+from relight.config.load import Loaded, load
+from relight.deploy.facts import Builder, Costs
+from relight.deploy.findings import Case, Finding, Severity
 from relight.deploy.observed import read_observed
 from relight.deploy.plan import Plan
 from relight.deploy.preflight import preflight, stops
 from relight.deploy.price import usd
-from relight.deploy.steps import DeployRevision, Step, UpdateService
-from relight.errors import ExitCode, UsageError
+from relight.deploy.steps import Step
+from relight.errors import CloudError, ExitCode, RelightError, UsageError
 
-_SHOWN = 60
+if TYPE_CHECKING:
+    from relight.cli.applying import Site
+    from relight.cli.progress import Progress
+    from relight.cloud.receipt import Receipt
+
+_BUILDERS: Final = {"cloud": Builder.CLOUD, "local": Builder.LOCAL}
+_AS_EMPTY: Final = "nobody asked the cloud"
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What `--json` prints. `is_observed` False: nobody asked the cloud, so the project counts as empty."""
+    """What `--plan --json` prints. `is_observed` False: nobody asked the cloud, so the project counts as empty."""
 
     project: str
     region: str
@@ -39,92 +49,146 @@ class Report(Struct, frozen=True, kw_only=True):
 @config_option
 @json_option
 @click.option("--plan", "plans", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--offline", is_flag=True, help="With --plan: do not ask the cloud, as if the project were empty.")
 @click.option(
     "--observed",
     "observed_file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Take what is in the cloud from a JSON file, instead of an empty project.",
+    help="With --plan: take what is in the cloud from a JSON file.",
+)
+@click.option("--yes", "-y", "is_sure", is_flag=True, help="Do not ask before something is changed.")
+@click.option(
+    "--builder",
+    type=click.Choice(list(_BUILDERS)),
+    default="cloud",
+    show_default=True,
+    help="Who builds the image: Cloud Build, or podman or docker on this machine.",
 )
 @click.pass_context
-def deploy(context: click.Context, config_file: str, *, as_json: bool, plans: bool, observed_file: Path | None) -> None:
-    """Plan a deployment to Cloud Run: each step with its reason, its cost and how it is undone; exit code 1 when it would fail.
+def deploy(  # noqa: PLR0913 - one parameter an option
+    context: click.Context,
+    config_file: str,
+    observed_file: Path | None,
+    builder: str,
+    *,
+    as_json: bool,
+    plans: bool,
+    offline: bool,
+    is_sure: bool,
+) -> None:
+    """Put this service on Cloud Run: looks, says each step with its reason, cost and undo, asks, and does them.
 
-    Nothing is asked of the cloud and nothing is changed. Applying is not in this version.
+    It can be stopped at any moment and run again: it goes on where it stopped, and a second run does nothing. A revision that
+    fails its test gets no traffic. With --plan nothing is changed. Exit code 1 when it would fail, 6 when the cloud refuses.
     """
+    loaded = load(config_file)
     if not plans:
-        raise UsageError("deploy: applying is not in this version", hint="see what it would do: relight deploy --plan")
-    observed = None if observed_file is None else read_observed(observed_file)
-    case, steps = judged(load(config_file), observed)
+        if offline or observed_file is not None:
+            raise UsageError("deploy: --offline and --observed are for a plan", hint="add --plan")
+        _apply(loaded, config_file, _BUILDERS[builder], as_json=as_json, is_sure=is_sure)
+        return
+    if observed_file is not None:
+        case, steps = judged(loaded, read_observed(observed_file), builder=_BUILDERS[builder])
+        unasked = None
+    elif offline:
+        case, steps = judged(loaded, None, builder=_BUILDERS[builder])
+        unasked = _AS_EMPTY
+    else:
+        from relight.cli.applying import looked
+
+        case, steps, unasked = looked(loaded, config_file, _BUILDERS[builder])
     findings = preflight(case)
     if as_json:
-        print_json(_report(steps, findings, case.costs, is_observed=observed is not None))
+        print_json(_report(steps, findings, case))
     else:
-        _show(steps, findings, case.costs, is_observed=observed is not None)
+        show_plan(steps, findings, case.costs, unasked=unasked)
     context.exit(ExitCode.FOUND if stops(findings) else ExitCode.OK)
 
 
-def _report(plan: Plan, findings: tuple[Finding, ...], costs: Costs | None, *, is_observed: bool) -> Report:
+def _report(plan: Plan, findings: tuple[Finding, ...], case: Case) -> Report:
     return Report(
         project=plan.project,
         region=plan.region,
         service=plan.service,
-        is_observed=is_observed,
-        can_be_applied=is_observed and not stops(findings),
+        is_observed=case.observed is not None,
+        can_be_applied=case.observed is not None and not stops(findings),
         findings=tuple(finding for finding in findings if finding.severity is not Severity.PASS),
         steps=plan.steps,
-        costs=costs,
+        costs=case.costs,
     )
 
 
-def _show(plan: Plan, findings: tuple[Finding, ...], costs: Costs | None, *, is_observed: bool) -> None:
-    click.echo(
-        f"{plan.service} in {plan.project}, {plan.region}"
-        + ("" if is_observed else "; nobody asked the cloud: as if the project were empty")
-    )
-    rows = [
-        (found.severity, found.check, seen(found), "\n".join(filter(None, (found.fit, found.do))))
-        for found in findings
-        if _matters(found)
-    ]
-    if rows:
-        print_table(("", "check", "what was seen", "what would fit"), rows, title="Before anything is spent")
-    if plan.steps:
-        columns = ("", "step", "what", "why", "cost", "undo")
-        lines = [(n, step.kind, step.target, step.reason, step.cost, step.undo) for n, step in enumerate(plan.steps, 1)]
-        print_table(columns, lines, title="Steps")
-        _show_changes(plan)
+def _progress() -> Progress:
+    from relight.cli.progress import Progress
+
+    return Progress()
+
+
+# --- applying
+
+
+def _apply(loaded: Loaded, config_file: str, builder: Builder, *, as_json: bool, is_sure: bool) -> None:
+    from relight.cli.applying import is_attended, keep, site
+
+    if not is_sure and (as_json or not is_attended()):
+        raise UsageError("deploy: nobody can be asked whether to go on", hint="see relight deploy --plan, then add --yes")
+    began = time.monotonic()
+    with _progress() as progress:
+        here = site(loaded, config_file, builder, progress)
+        case, plan = here.look()
+    if is_attended() and here.ask_for_secrets(case):
+        with _progress() as here.progress:
+            case, plan = here.look()
+    findings = preflight(case)
+    if stops(findings):
+        show_findings(findings)
+        raise RelightError("deploy: it would fail, so nothing was changed", hint="correct what is listed above, and run it again")
+    if not as_json:
+        show_plan(plan, findings, case.costs, unasked=None)
+    if plan.steps and not is_sure:
+        click.confirm(f"Do these {len(plan.steps)} steps?", abort=True, err=True)
+    found = _carry_out(here, case, plan, began)
+    if found.steps:
+        keep(found, loaded.folder)
+    if as_json:
+        print_json(found)
     else:
-        click.echo("nothing to do: everything is as the configuration says")
-    if costs is not None:
-        click.echo(_prices(costs))
+        _show(found)
 
 
-def _show_changes(plan: Plan) -> None:
-    for step in plan.steps:
-        if isinstance(step, DeployRevision | UpdateService):
-            rows = [(change.field, _cell(change.old), _cell(change.new)) for change in step.changes]
-            if rows:
-                print_table(("field", "is", "becomes"), rows, title=f"{step.kind} {step.name}")
+def _carry_out(here: Site, case: Case, plan: Plan, began: float) -> Receipt:
+    from relight.cli.applying import Told, receipt
+    from relight.cloud.apply import apply
+
+    with _progress() as progress:
+        here.progress = progress
+        applier, told = here.applier(case.desired), Told(progress)
+        try:
+            steps = apply(plan, lambda: here.look()[1], applier.do, told)
+        except KeyboardInterrupt:
+            progress.rest()
+            if told.doing is not None:
+                progress.say(f"stopped in {told.doing.kind}: {told.doing.target}")
+            progress.say("what is done stays done; run it again to go on, or relight destroy to take everything away")
+            raise
+        except CloudError:
+            progress.rest()
+            progress.say("what is done stays done; run it again to go on")
+            raise
+    return receipt(here, applier, steps=steps, seconds=time.monotonic() - began)
 
 
-def _cell(value: object) -> str:
-    text = "–" if value is None else str(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
-
-
-def _matters(finding: Finding) -> bool:
-    return finding.severity is not Severity.PASS
-
-
-def _prices(costs: Costs) -> str:
-    parts = [
-        f"{usd(costs.hour)} an hour awake",
-        f"{usd(costs.wake)} a wake",
-        f"{usd(costs.tail)} idle after each visit" if costs.tail else "nothing when idle",
-        f"{usd(costs.thousand)} for a thousand answers of ten seconds",
-    ]
-    if costs.free_hours:
-        parts.append(f"{costs.free_hours:.1f} hours a month are free")
-    said = f"{'; '.join(parts)} (prices of {costs.as_of}, before the free tier)"
-    return "\n".join([said, *costs.caveats])
+def _show(found: Receipt) -> None:
+    what = f"{found.steps} steps in {found.seconds:.0f} s" if found.steps else "nothing to do"
+    click.echo(f"{what}: {found.url or found.service}")
+    click.echo(f"  revision  {found.revision or 'none that is ready'}")
+    click.echo(f"  image     {found.image}")
+    if found.tested is not None:
+        for one in found.tested.asked:
+            click.echo(f"  tested    {one.what}: {one.status} after {one.seconds:.1f} s")
+        if found.tested.note:
+            click.echo(f"  tested    {found.tested.note}")
+    if found.hour is not None and found.wake is not None:
+        click.echo(f"  cost      {usd(found.hour)} an hour awake, {usd(found.wake)} a wake, nothing kept when idle")
+    sys.stdout.flush()

@@ -33,7 +33,9 @@ from relight.weights.wanted import require
     help="Also start each engine, ask it once, and time it; ask each provider for its list of models.",
 )
 @click.option(
-    "--target", type=click.Choice(["cloudrun"]), help="Also check whether it could run there, as far as that is known here."
+    "--target",
+    type=click.Choice(["cloudrun"]),
+    help="Also check whether it could run there; asks it, too, when signed in.",
 )
 @click.pass_context
 def doctor(context: click.Context, config_file: str, target: str | None, *, as_json: bool, starts: bool) -> None:
@@ -51,9 +53,11 @@ def doctor(context: click.Context, config_file: str, target: str | None, *, as_j
     if starts and isinstance(loaded, Loaded):
         checks += _starts(loaded)
     if target is not None and isinstance(loaded, Loaded):
+        from relight.cli.applying import looked
         from relight.cli.target import target_checks
 
-        checks += target_checks(loaded)
+        case, _, unasked = looked(loaded, config_file)
+        checks += target_checks(case, unasked)
     _show(checks, as_json=as_json)
     context.exit(ExitCode.FOUND if any(check.result is Result.FAIL for check in checks) else ExitCode.OK)
 

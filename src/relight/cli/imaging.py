@@ -52,7 +52,7 @@ def read(config_file: str) -> Loaded:
 @contextmanager
 def made(loaded: Loaded, note: Note, *, with_weights: bool = True) -> Iterator[Made]:
     """The image of a configuration; some of its files are gone when the context ends. `with_weights` False leaves them out,
-    for who mounts them at /srv/weights.
+    for who fetches them at the start.
 
     Blocks: what the assistant computes at its first start is computed here. Raises `ConfigError` for what no image can have,
     `WeightsError` for what is not downloaded or prepared.
@@ -72,6 +72,7 @@ def made(loaded: Loaded, note: Note, *, with_weights: bool = True) -> Iterator[M
             gpu=loaded.config.deploy.cloudrun.gpu,
             weights=tuple(file for file, _ in weights),
             pulled=_pulled(loaded),
+            fetches=not with_weights,
             has_detector=bool(detector),
             has_snapshots=bool(snapshots),
         )

@@ -27,6 +27,12 @@ _COMMANDS: Final = {
     "prompt": "relight.cli.prompt:prompt",
     "image": "relight.cli.image:image",
     "deploy": "relight.cli.deploy:deploy",
+    "status": "relight.cli.status:status",
+    "logs": "relight.cli.logs:logs",
+    "rollback": "relight.cli.rollback:rollback",
+    "off": "relight.cli.switch:off",
+    "on": "relight.cli.switch:on",
+    "destroy": "relight.cli.destroy:destroy",
     "bench": "relight.cli.bench:bench",
     "completion": "relight.cli.completion:completion",
 }

@@ -17,6 +17,7 @@ from relight.errors import ExitCode, RelightError, UsageError
 from relight.values import format_bytes
 from relight.weights import store
 from relight.weights.fetch import State, Wanted, Weights, fetch, state, verify, wanted
+from relight.weights.part import held
 from relight.weights.wanted import keeps_weights, size_of
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _row(name: str, model: Model, loaded: Loaded) -> Row:
         return row
     want = wanted(name, model, loaded.folder, loaded.config.weights.dir)
     found = state(want)
-    size = size_of(want.part if found is State.PARTIAL else want.path)
+    size = held(want.part) if found is State.PARTIAL else size_of(want.path)
     record = store.read_record(want.record) if found is State.DOWNLOADED else None
     return msgspec.structs.replace(
         row,

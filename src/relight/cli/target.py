@@ -8,14 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+from msgspec import structs
+
 from relight import __version__
 from relight.cli.checks import Check, Result
+from relight.config.deploy import CloudRun
 from relight.config.fields import SecretName
-from relight.config.load import Loaded
+from relight.config.load import Loaded, load
 from relight.config.schema import Model
 from relight.config.secrets import resolve
 from relight.cost import prices
 from relight.deploy import fit
+from relight.deploy.context import Entry
 from relight.deploy.desired import billing_of, desire, secret_names
 from relight.deploy.facts import Builder, Costs, Facts, ModelFacts
 from relight.deploy.findings import Case, Finding, Severity
@@ -29,6 +34,7 @@ from relight.weights.store import read_record
 from relight.weights.wanted import State, keeps_weights, size_of, state, wanted
 
 TARGETS: Final = ("cloudrun",)
+CONFIG: Final = "app/relight.toml"
 _REQUEST_S: Final = 10.0
 _RESULTS: Final = {
     Severity.PASS: Result.PASS,
@@ -38,17 +44,17 @@ _RESULTS: Final = {
 }
 
 
-def target_checks(loaded: Loaded) -> Iterator[Check]:
-    """What can be known here about deploying to Cloud Run, as rows of the doctor; the last says what only the cloud knows."""
-    case, _ = judged(loaded, None)
-    unasked = []
+def target_checks(case: Case, unasked: str | None) -> Iterator[Check]:
+    """What is known about deploying to Cloud Run, as rows of the doctor; the last says what nobody asked the cloud, and why."""
+    unknown = []
     for finding in preflight(case):
         if finding.severity is Severity.UNKNOWN:
-            unasked.append(f"{finding.check}: {finding.what}")
+            unknown.append(f"{finding.check}: {finding.what}")
         else:
             yield Check(_RESULTS[finding.severity], f"cloudrun: {finding.check}", seen(finding), advice(finding))
-    if unasked:
-        yield Check(Result.PASS, "cloudrun: in the cloud", f"not asked: {'; '.join(unasked)}", "relight deploy looks first")
+    if unknown:
+        why = f" ({unasked})" if unasked else ""
+        yield Check(Result.PASS, "cloudrun: in the cloud", f"not asked{why}: {'; '.join(unknown)}", "relight deploy looks first")
 
 
 def seen(finding: Finding) -> str:
@@ -61,9 +67,15 @@ def advice(finding: Finding) -> str | None:
     return "; ".join(text for text in (finding.fit and finding.fit.replace("\n", " "), finding.do) if text) or None
 
 
-def judged(loaded: Loaded, observed: Observed | None, *, builder: Builder = Builder.CLOUD) -> tuple[Case, Plan]:
-    """The case for preflight, and the plan; with `observed` None, as if the project were empty."""
+def judged(
+    loaded: Loaded, observed: Observed | None, *, builder: Builder = Builder.CLOUD, typed: frozenset[str] = frozenset()
+) -> tuple[Case, Plan]:
+    """The case for preflight, and the plan; with `observed` None, as if the project were empty.
+
+    `typed` are the secrets whose text somebody typed.
+    """
     facts = facts_of(loaded, builder=builder)
+    facts = structs.replace(facts, secrets_here=facts.secrets_here | typed)
     desired = desire(loaded.config, facts)
     has_gpu = loaded.config.deploy.cloudrun.gpu is not None
     costs = costs_of(loaded, start_s=fit.cold_s(facts, desired.placement, has_gpu=has_gpu))
@@ -106,6 +118,8 @@ def costs_of(loaded: Loaded, *, start_s: float) -> Costs:
         bucket_gb_month=around.bucket_gb_month,
         secret_month=around.secret_version_month,
         build_minute=around.build_minute,
+        schedule_month=around.schedule_month,
+        request=prices.rates(run.region).request,
         as_of=prices.AS_OF,
         caveats=prices.caveats(instance),
     )
@@ -129,17 +143,26 @@ def _model_facts(name: str, model: Model, loaded: Loaded) -> ModelFacts:
 
 
 def _inputs(loaded: Loaded, models: tuple[ModelFacts, ...]) -> str:
-    """Digest of what an image is made of: the version, the weights by theirs, and every file of the configuration, prompts,
-    knowledge and hooks among them."""
+    """Digest of what an image is made of: the version, the weights by theirs, what the configuration says of the service, and
+    every file that it names."""
     from relight.cli.imaging import app_files
     from relight.deploy.context import digest
 
     try:
-        files = digest(app_files(loaded))
+        files = digest([_settings(loaded) if entry.place == CONFIG else entry for entry in app_files(loaded)])
     except RelightError:  # what keeps an image from being made is told by who makes it
         files = "" if loaded.path is None else hashlib.sha256(loaded.path.read_bytes()).hexdigest()
     parts = [__version__, files, *(f"{model.name}={model.sha256}" for model in models)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _settings(loaded: Loaded) -> Entry:
+    """What relight.toml says to the image: neither its comments nor where it is deployed, so that more memory is no new image."""
+    assert loaded.path is not None  # noqa: S101 - it is one of the app's files
+    config = load(loaded.path, environ={}).config  # this shell's variables do not reach the image
+    where = CloudRun(gpu=config.deploy.cloudrun.gpu)  # the one thing there that an image is made for
+    said = structs.replace(config, deploy=structs.replace(config.deploy, cloudrun=where))
+    return Entry(CONFIG, msgspec.json.encode(said, enc_hook=str))
 
 
 def _is_here(name: str, folder: Path) -> bool:

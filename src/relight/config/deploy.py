@@ -40,6 +40,60 @@ class Ingress(StrEnum):
     INTERNAL_AND_LOAD_BALANCER = "internal-and-load-balancer"
 
 
+class Warmth(StrEnum):
+    """How an instance is kept awake in a window."""
+
+    INSTANCES = "instances"
+    PING = "ping"
+
+
+_DAY = "(mon|tue|wed|thu|fri|sat|sun)"
+_CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
+
+
+class Window(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the week in which the service is kept awake by Cloud Scheduler; a new one begins with its next opening."""
+
+    days: Annotated[
+        str,
+        Meta(
+            description="Days on which it opens.",
+            pattern=f"^{_DAY}(-{_DAY})?(,{_DAY}(-{_DAY})?)*$",
+            examples=["mon-fri"],
+        ),
+    ] = "mon-fri"
+    hours: Annotated[
+        str,
+        Meta(
+            description="From its opening to its closing; past midnight when it closes before it opens.",
+            pattern=f"^{_CLOCK}-({_CLOCK}|24:00)$",
+            examples=["08:00-18:00"],
+        ),
+    ] = "08:00-18:00"
+    time_zone: Annotated[
+        str, Meta(description="Time zone of days and hours; summer time is heeded.", examples=["Europe/Berlin"])
+    ] = "UTC"
+    by: Annotated[
+        Warmth,
+        Meta(
+            description="instances: the service keeps some, and pays for them idle; ping: it is asked every few minutes, which "
+            "mostly keeps one alive, and is only for billing by request. Models sleep after `idle_after` in both."
+        ),
+    ] = Warmth.INSTANCES
+    instances: Annotated[int, Meta(description='Instances that are kept, by = "instances".', ge=1, le=1000, examples=[1])] = 1
+    every: Annotated[
+        Duration,
+        Meta(
+            description='Time between pings, by = "ping"; it divides an hour.',
+            examples=["5m"],
+            extra={"at_least": "1m", "at_most": "60m"},
+        ),
+    ] = Duration(300)
+
+
+WindowName = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,20}$", examples=["office"])]
+
+
 class CloudRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Google Cloud Run: what `relight deploy` makes of this file. It costs nothing while nobody talks to it."""
 
@@ -113,6 +167,7 @@ class CloudRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Give a new revision 10, then 50, then 100 percent of the traffic, each after a test; else all at once."
         ),
     ] = False
+    warm: dict[WindowName, Window] = field(default_factory=dict)
 
 
 class Image(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,4 +193,4 @@ class Deploy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cloudrun: CloudRun = field(default_factory=CloudRun)
 
 
-__all__ = ["Billing", "CloudRun", "Deploy", "Gpu", "Image", "Ingress", "Placement"]
+__all__ = ["Billing", "CloudRun", "Deploy", "Gpu", "Image", "Ingress", "Placement", "Warmth", "Window"]

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from relight.deploy.service import Settings, Template
+from relight.deploy.service import OURS, Settings, Template
 
-MASK: Final = ("ingress", "invoker_iam_disabled", "scaling", "labels", "template")
-"""The paths of an update that sends both; a path of the mask that is not in the body is cleared."""
+SETTINGS_MASK: Final = ("ingress", "invoker_iam_disabled", "scaling", "labels")
+"""The paths of an update that sends settings; a path of the mask that is not in the body is cleared."""
+TEMPLATE_MASK: Final = (
+    "template.revision",
+    "template.labels",
+    "template.service_account",
+    "template.timeout",
+    "template.execution_environment",
+    "template.max_instance_request_concurrency",
+    "template.scaling",
+    "template.session_affinity",
+    "template.health_check_disabled",
+    "template.volumes",
+    "template.containers",
+    "template.node_selector",
+    "template.gpu_zonal_redundancy_disabled",
+)
+"""The paths of an update that makes a revision: not `template`, or what a client does not know of it would be cleared."""
 
 
 def service_body(template: Template, settings: Settings) -> dict[str, Any]:
@@ -46,6 +63,54 @@ def template_body(template: Template) -> dict[str, Any]:
         body["nodeSelector"] = {"accelerator": template.accelerator}
         body["gpuZonalRedundancyDisabled"] = template.gpu_zonal_redundancy_disabled
     return body
+
+
+def settings_over(there: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """The settings put over a service that was read (its JSON): how it scales, beside the numbers, stays."""
+    ours = settings_body(settings)
+    return {**ours, "scaling": {**there.get("scaling", {}), **ours["scaling"]}}
+
+
+def template_over(there: Mapping[str, Any], template: Template) -> dict[str, Any]:
+    """A template put over one that was read (its JSON). `template` is what `service.merged` made of both.
+
+    What we do not know stays: networks, annotations, containers beside ours, commands, volumes of others and where they are seen.
+    """
+    ours = template_body(template)
+    (mine,) = ours["containers"]
+    containers = list(there.get("containers", ({},)))
+    at = main_container(containers)
+    main = containers[at]
+    containers[at] = {
+        **main,
+        **mine,
+        "resources": {**main.get("resources", {}), **mine["resources"]},
+        "volumeMounts": [*_theirs(main.get("volumeMounts", ())), *_not_in(mine["volumeMounts"], main.get("volumeMounts", ()))],
+    }
+    # The name was of the revision that was read, and the kind of GPU goes where there is none any more.
+    gone = {"revision", "nodeSelector", "gpuZonalRedundancyDisabled"}
+    return {
+        **{name: value for name, value in there.items() if name not in gone},
+        **ours,
+        "scaling": {**there.get("scaling", {}), **ours["scaling"]},
+        "volumes": [*_theirs(there.get("volumes", ())), *_not_in(ours["volumes"], there.get("volumes", ()))],
+        "containers": containers,
+    }
+
+
+def main_container(containers: Sequence[Mapping[str, Any]]) -> int:
+    """Which of them gets the requests: the one with a port, else the first."""
+    return next((at for at, container in enumerate(containers) if container.get("ports")), 0)
+
+
+def _theirs(named: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [one for one in named if not one["name"].startswith(OURS)]
+
+
+def _not_in(ours: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of `ours` that are not theirs, taken over as they were read."""
+    theirs = {one["name"] for one in _theirs(there)}
+    return [one for one in ours if one["name"] not in theirs]
 
 
 def _container(template: Template) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from msgspec import Struct
 from relight.config.deploy import Billing, CloudRun, Ingress, Placement
 from relight.config.keys import env_name, schema, walk
 from relight.config.schema import Config
-from relight.deploy import fit, names
+from relight.deploy import fit, names, warm
 from relight.deploy.facts import Builder, Facts
 from relight.deploy.service import Probe, SecretRef, Settings, Template, Volume
+from relight.deploy.warm import Timed
 
 STORE: Final = "/mnt/relight"
 """Where the bucket is a folder in the container."""
-_FETCHED: Final = "/tmp/relight/weights"  # noqa: S108 - the only place of a container that can be written, and nobody shares it
 _BY_NAME_ONLY: Final = 80
 _INGRESS: Final = {
     Ingress.ALL: "INGRESS_TRAFFIC_ALL",
@@ -25,7 +25,8 @@ _INGRESS: Final = {
 
 
 class Grant(Struct, frozen=True, order=True):
-    """A role for a member on one thing: `project`, `secret:NAME`, `bucket:NAME` or `repository:NAME`."""
+    """A role for a member on one thing: `project`, `secret:NAME`, `bucket:NAME`, `repository:NAME`, `service:NAME` or
+    `account:EMAIL`."""
 
     role: str
     member: str
@@ -87,6 +88,7 @@ class Desired(Struct, frozen=True, kw_only=True):
     settings: Settings
     invokers: tuple[str, ...]
     stages: tuple[int, ...]
+    schedules: tuple[Timed, ...] = ()
 
 
 def desire(config: Config, facts: Facts) -> Desired:
@@ -100,25 +102,35 @@ def desire(config: Config, facts: Facts) -> Desired:
     runtime = run.service_account or names.account(project, service, "serve")
     repository = names.repository(service)
     build_account = names.account(project, service, "build")
+    warm_account = names.account(project, service, "warm")
+    scaling = warm.scaling(run, project=project, service=service, account=warm_account)
+    pinging = warm.pinging(run, service=service, account=warm_account if run.invokers else None)
+    warms = bool(scaling or (pinging and run.invokers))
     return Desired(
         project=project,
         region=run.region,
         service=service,
-        apis=_apis(facts, has_secrets=bool(secrets), uses_bucket=uses_bucket),
+        apis=_apis(facts, has_secrets=bool(secrets), uses_bucket=uses_bucket, has_schedules=bool(scaling or pinging)),
         labels=dict(names.labels(service)),
         image=_image(config, facts, project),
         builder=facts.builder,
         builder_account=Account(build_account, "builds the image"),
         builder_grants=_build_grants(f"serviceAccount:{build_account}", repository, bucket),
         repository=repository,
-        accounts=() if run.service_account else (Account(runtime, "runs the service"),),
+        accounts=(
+            *(() if run.service_account else (Account(runtime, "runs the service"),)),
+            *((Account(warm_account, "keeps the service awake in its windows"),) if warms else ()),
+        ),
         secrets=secrets,
         bucket=bucket,
         uses_bucket=uses_bucket,
         weights=_weights(facts) if placement is Placement.BUCKET else (),
         placement=placement,
         placement_reason=why,
-        grants=_grants(f"serviceAccount:{runtime}", secrets, bucket if uses_bucket else None),
+        grants=(
+            *_grants(f"serviceAccount:{runtime}", secrets, bucket if uses_bucket else None),
+            *(_scaling_grants(f"serviceAccount:{warm_account}", service, runtime) if scaling else ()),
+        ),
         template=_template(config, facts, placement, runtime, bucket if uses_bucket else None),
         settings=Settings(
             ingress=_INGRESS[run.ingress],
@@ -127,8 +139,9 @@ def desire(config: Config, facts: Facts) -> Desired:
             max_instances=run.max_instances,
             labels=dict(names.labels(service)),
         ),
-        invokers=tuple(sorted(set(run.invokers))),
+        invokers=tuple(sorted({*run.invokers, *([f"serviceAccount:{warm_account}"] if pinging and run.invokers else [])})),
         stages=(10, 50, 100) if run.gradual else (100,),
+        schedules=(*scaling, *pinging),
     )
 
 
@@ -153,11 +166,11 @@ def secret_names(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(name) for name in found if name))
 
 
-def _apis(facts: Facts, *, has_secrets: bool, uses_bucket: bool) -> tuple[str, ...]:
+def _apis(facts: Facts, *, has_secrets: bool, uses_bucket: bool, has_schedules: bool) -> tuple[str, ...]:
     wanted = {"run": True, "iam": True, "logging": True}
     builds = facts.image is None
     wanted |= {"artifactregistry": builds, "cloudbuild": builds and facts.builder is Builder.CLOUD}
-    wanted |= {"secretmanager": has_secrets, "storage": uses_bucket or wanted["cloudbuild"]}
+    wanted |= {"cloudscheduler": has_schedules, "secretmanager": has_secrets, "storage": uses_bucket or wanted["cloudbuild"]}
     return tuple(sorted(f"{name}.googleapis.com" for name, is_wanted in wanted.items() if is_wanted))
 
 
@@ -190,11 +203,21 @@ def _grants(member: str, secrets: tuple[SecretNeed, ...], bucket: str | None) ->
     return tuple(found)
 
 
+def _scaling_grants(member: str, service: str, runtime: str) -> tuple[Grant, ...]:
+    return (
+        Grant("roles/run.developer", member, f"service:{service}"),
+        # Whoever changes a service has to be allowed to act as the account that it runs as. Whether that is asked for the number
+        # of instances alone as well was not verified.
+        Grant("roles/iam.serviceAccountUser", member, f"account:{runtime}"),
+    )
+
+
 def _build_grants(member: str, repository: str, bucket: str) -> tuple[Grant, ...]:
     return (
         Grant("roles/artifactregistry.writer", member, f"repository:{repository}"),
-        Grant("roles/logging.logWriter", member, "project"),
-        Grant("roles/storage.objectViewer", member, f"bucket:{bucket}"),
+        # The log is written there, by whoever may also look at the bucket itself.
+        Grant("roles/storage.legacyBucketReader", member, f"bucket:{bucket}"),
+        Grant("roles/storage.objectUser", member, f"bucket:{bucket}"),
     )
 
 
@@ -235,8 +258,10 @@ def _environment(config: Config, facts: Facts, placement: Placement, bucket: str
         found["RELIGHT_SERVER__PUBLIC"] = "true"
     if bucket is not None:
         found[env_name(("prefixes", "dir"))] = f"{STORE}/prefixes"
+        # The image says no, for it has nowhere to keep them.
+        found[env_name(("prefixes", "learn"))] = str(config.prefixes.learn).lower()
     if placement is Placement.BUCKET and bucket is not None:
-        found |= {"RELIGHT_WEIGHTS__DIR": _FETCHED, "RELIGHT_WEIGHTS__DOWNLOAD": "true"}
+        found["RELIGHT_WEIGHTS__DOWNLOAD"] = "true"
         for file in _weights(facts):
             found[env_name(("models", file.model, "source"))] = f"gs://{bucket}/{file.object}"
             found[env_name(("models", file.model, "sha256"))] = file.sha256

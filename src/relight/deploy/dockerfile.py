@@ -212,6 +212,7 @@ def _final(recipe: Recipe) -> str:
             "FROM ${BASE_IMAGE}",
             "ARG BASE_IMAGE",
             *_copies(layers(recipe)),
+            *_place_for_weights(recipe),
             "",
             *_environment(recipe),
             *_labels(recipe),
@@ -234,6 +235,12 @@ def _copies(found: Iterable[Layer]) -> Iterator[str]:
             said = layer.part
         stage = f"--from={layer.stage} " if layer.stage else ""
         yield f"COPY {stage}{json.dumps([*layer.sources, layer.target])}"
+
+
+def _place_for_weights(recipe: Recipe) -> Iterator[str]:
+    if recipe.fetches:
+        yield "# Weights are fetched at the start, by a user who owns nothing"
+        yield f"RUN mkdir -p {WEIGHTS} && chmod 1777 {WEIGHTS}"
 
 
 def _environment(recipe: Recipe) -> list[str]:

@@ -70,5 +70,7 @@ class Costs(Struct, frozen=True, kw_only=True):
     bucket_gb_month: float
     secret_month: float
     build_minute: float
+    schedule_month: float = 0.10
+    request: float = 0.4e-6
     as_of: str
     caveats: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from msgspec import Struct
 from relight.decoding import NOT_JSON
 from relight.deploy.desired import Grant
 from relight.deploy.service import Settings, Template, Traffic
+from relight.deploy.warm import Schedule
 from relight.errors import UsageError
 
 
@@ -50,7 +51,7 @@ class Tested(Struct, frozen=True):
 
 
 class ServiceState(Struct, frozen=True, kw_only=True):
-    """A service; a `latest_created` that is not the `latest_ready` failed to start."""
+    """A service; a `latest_created` that is not the `latest_ready` failed to start, unless it is `reconciling`: still at it."""
 
     template: Template
     settings: Settings
@@ -61,6 +62,7 @@ class ServiceState(Struct, frozen=True, kw_only=True):
     invokers: tuple[str, ...] = ()
     uri: str | None = None
     is_off: bool = False
+    reconciling: bool = False
 
 
 class Refusal(Struct, frozen=True):
@@ -92,6 +94,8 @@ class Observed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     buckets: dict[str, BucketState] = {}
     grants: frozenset[Grant] = frozenset()
     service: ServiceState | None = None
+    schedules: dict[str, Schedule | None] = {}
+    """Jobs of ours for warm windows by their names; None: not as we make them (paused, another target)."""
 
 
 def read_observed(file: Path) -> Observed:

@@ -28,10 +28,13 @@ from relight.deploy.steps import (
     CreateServiceAccount,
     EnableApis,
     GrantRole,
+    RemoveSchedule,
     SetCleanup,
+    SetSchedule,
     Step,
     UploadWeights,
 )
+from relight.deploy.warm import PING_PATH, Schedule, region_of
 
 KEPT_IMAGES: Final = 5
 UNBUILT: Final = "sha256:(of the build)"
@@ -59,7 +62,9 @@ def plan(desired: Desired, observed: Observed, costs: Costs | None = None, *, im
         *_grants(desired, observed),
         *_weights(desired, observed, words),
         *_build(desired, observed, words),
-        *rollout(desired, _resolved(desired, observed), observed.service, words),
+        *rollout(desired, _resolved(desired, observed), observed, words),
+        *_grants_on_service(desired, observed),
+        *_schedules(desired, observed, words),
     ]
     return Plan(project=desired.project, region=desired.region, service=desired.service, steps=tuple(steps))
 
@@ -154,10 +159,52 @@ def _bucket(desired: Desired, observed: Observed, words: Words) -> Iterator[Step
 
 def _grants(desired: Desired, observed: Observed) -> Iterator[Step]:
     for grant in (*desired.grants, *_builder(desired, observed)[1]):
-        if grant not in observed.grants:
-            yield GrantRole(
-                grant=grant, reason="the account needs it, and nothing more", cost="nothing", undo="remove the binding"
+        if grant not in observed.grants and not _is_on_service(grant):
+            yield _grant(grant)
+
+
+def _grants_on_service(desired: Desired, observed: Observed) -> Iterator[Step]:
+    """What can be granted only when the service is there."""
+    yield from (_grant(grant) for grant in desired.grants if grant not in observed.grants and _is_on_service(grant))
+
+
+def _grant(grant: Grant) -> Step:
+    return GrantRole(grant=grant, reason="the account needs it, and nothing more", cost="nothing", undo="remove the binding")
+
+
+def _is_on_service(grant: Grant) -> bool:
+    return grant.on.startswith("service:")
+
+
+def _schedules(desired: Desired, observed: Observed, words: Words) -> Iterator[Step]:
+    """New jobs before old ones go: what the service keeps in a window that is open stays explained by one of them."""
+    for timed in desired.schedules:
+        schedule = _addressed(timed.schedule, observed)
+        if observed.schedules.get(schedule.name) != schedule:
+            yield SetSchedule(
+                name=schedule.name,
+                service=desired.service,
+                schedule=schedule,
+                reason=timed.reason,
+                cost=words.schedule(timed),
+                undo="take the window out of the configuration, and deploy again",
             )
+    wanted = {timed.schedule.name for timed in desired.schedules}
+    for name in sorted(set(observed.schedules) - wanted):
+        yield RemoveSchedule(
+            name=name,
+            region=region_of(desired.region),
+            reason="no window has it",
+            cost="nothing any more",
+            undo="put the window back, and deploy again",
+        )
+
+
+def _addressed(schedule: Schedule, observed: Observed) -> Schedule:
+    there = observed.service
+    if schedule.uri or there is None or there.uri is None:
+        return schedule
+    return replace(schedule, uri=f"{there.uri.rstrip('/')}{PING_PATH}")
 
 
 def _weights(desired: Desired, observed: Observed, words: Words) -> Iterator[Step]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from relight.deploy import exposure, sizing, standing
+from relight.deploy import exposure, sizing, standing, windows
 from relight.deploy.findings import Case, Finding, Severity
 from relight.deploy.plan import Plan
 from relight.deploy.steps import (
@@ -18,8 +18,10 @@ from relight.deploy.steps import (
     DeployRevision,
     EnableApis,
     GrantRole,
+    RemoveSchedule,
     SetCleanup,
     SetInvokers,
+    SetSchedule,
     ShiftTraffic,
     SmokeTest,
     Step,
@@ -45,6 +47,9 @@ _CHECKS: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
     sizing.timeout,
     sizing.concurrency,
     sizing.kept_awake,
+    windows.times,
+    windows.effect,
+    windows.models,
     sizing.oversized,
     standing.secrets,
     standing.things,
@@ -69,12 +74,16 @@ _PERMISSIONS: Final[dict[type[Step], tuple[str, ...]]] = {
     SetInvokers: ("run.services.setIamPolicy",),
     SmokeTest: ("run.services.update",),
     ShiftTraffic: ("run.services.update",),
+    SetSchedule: ("cloudscheduler.jobs.create", "cloudscheduler.jobs.update"),
+    RemoveSchedule: ("cloudscheduler.jobs.delete",),
 }
 _ON: Final = {
     "project": "resourcemanager.projects.setIamPolicy",
     "secret": "secretmanager.secrets.setIamPolicy",
     "bucket": "storage.buckets.setIamPolicy",
     "repository": "artifactregistry.repositories.setIamPolicy",
+    "service": "run.services.setIamPolicy",
+    "account": "iam.serviceAccounts.setIamPolicy",
 }
 
 
@@ -93,7 +102,7 @@ def permissions_of(plan: Plan) -> frozenset[str]:
     return frozenset(permission for step in plan.steps for permission in _permissions(step))
 
 
-def _permissions(step: Step) -> tuple[str, ...]:
+def _permissions(step: Step) -> tuple[str, ...]:  # noqa: PLR0911 - one case a step
     match step:
         case DeployRevision(settings=None):
             return "run.services.update", "iam.serviceAccounts.actAs"
@@ -103,6 +112,8 @@ def _permissions(step: Step) -> tuple[str, ...]:
             return ("run.services.create", "iam.serviceAccounts.actAs", *(["run.services.setIamPolicy"] if opens else []))
         case GrantRole(grant=grant):
             return (_ON[grant.on.partition(":")[0]],)
+        case SetSchedule(schedule=schedule) if schedule.account is not None:
+            return (*_PERMISSIONS[SetSchedule], "iam.serviceAccounts.actAs")
         case BuildImage(builder="this machine"):
             return ("artifactregistry.repositories.uploadArtifacts",)
         case UpdateService() if any(change.field == "invoker_iam_disabled" for change in step.changes):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from relight.deploy.facts import Costs
 from relight.deploy.service import Settings
+from relight.deploy.warm import Timed
 
 _HOURS = 730
 _BUILD_MINUTES = 5  # assumed
+_PING_S = 0.1  # the least that is billed; it takes a few milliseconds
 
 
 class Words:
@@ -57,6 +59,19 @@ class Words:
             return f"{settings.min_instances} kept awake, and paid for"
         month = self._costs.idle_hour * _HOURS * settings.min_instances
         return f"{usd(month)} a month for {settings.min_instances} kept awake"
+
+    def schedule(self, timed: Timed) -> str:
+        """A job of Cloud Scheduler, with what it makes of a month."""
+        if self._costs is None:
+            return "by the job, and what it keeps awake" if timed.kept_hours else "by the job"
+        job = f"{usd(self._costs.schedule_month)} a month (three jobs of a billing account are free)"
+        if timed.kept_hours:
+            kept = self._costs.idle_hour * timed.kept_hours
+            return f"{usd(kept)} a month for {timed.kept_hours:.0f} hours of instances kept; {job}"
+        if timed.pings:
+            each = self._costs.hour / 3600 * _PING_S + self._costs.request
+            return f"{usd(each * timed.pings)} a month for {timed.pings:.0f} pings; {job}"
+        return job
 
     def test(self) -> str:
         """One question to a revision."""

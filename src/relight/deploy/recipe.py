@@ -67,6 +67,8 @@ class Recipe(Struct, frozen=True, kw_only=True):
     gpu: Gpu | None = None
     weights: tuple[File, ...] = ()
     pulled: tuple[Pulled, ...] = ()
+    fetches: bool = False
+    """Weights are fetched at the start, to where others would have them in the image."""
     has_detector: bool = False
     has_snapshots: bool = False
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from relight.deploy.desired import Desired
-from relight.deploy.observed import ServiceState
+from relight.deploy.observed import Observed, ServiceState
 from relight.deploy.price import Words
 from relight.deploy.service import Settings, Template, changes, merged, merged_settings, template_changes
 from relight.deploy.steps import DeployRevision, SetInvokers, ShiftTraffic, SmokeTest, Step, UpdateService
@@ -31,9 +32,10 @@ class _Stand(Struct, frozen=True, kw_only=True):
 _FIRST = _Stand(percent=100, is_latest=True, previous=None, tested=None)
 
 
-def rollout(desired: Desired, template: Template, there: ServiceState | None, words: Words) -> Iterator[Step]:
-    """The steps from the service that is `there` to one of this `template`."""
-    settings = _settings(desired, there, words)
+def rollout(desired: Desired, template: Template, observed: Observed, words: Words) -> Iterator[Step]:
+    """The steps from the service that is observed to one of this `template`."""
+    there = observed.service
+    settings = _settings(desired, observed, words)
     opens = there is not None and _opens(there.settings, desired.settings)
     yield from _invokers(desired, there)
     if settings is not None and not opens:
@@ -93,10 +95,13 @@ def _revision(desired: Desired, template: Template, there: ServiceState | None, 
     )
 
 
-def _settings(desired: Desired, there: ServiceState | None, words: Words) -> UpdateService | None:
+def _settings(desired: Desired, observed: Observed, words: Words) -> UpdateService | None:
+    there = observed.service
     if there is None:
         return None
     whole = merged_settings(there.settings, desired.settings)
+    if there.settings.min_instances in _scheduled(desired, observed):
+        whole = replace(whole, min_instances=there.settings.min_instances)
     found = changes(there.settings, whole)
     if not found:
         return None
@@ -108,6 +113,13 @@ def _settings(desired: Desired, there: ServiceState | None, words: Words) -> Upd
         cost=words.kept(whole),
         undo="set the old values",
     )
+
+
+def _scheduled(desired: Desired, observed: Observed) -> set[int]:
+    """The numbers of kept instances that a job sets, and still should: one that is found is that of a window that is open."""
+    wanted = {timed.schedule.instances for timed in desired.schedules}
+    set_by = {schedule.instances for schedule in observed.schedules.values() if schedule is not None}
+    return {number for number in wanted & set_by if number is not None}
 
 
 def _opens(old: Settings, new: Settings) -> bool:

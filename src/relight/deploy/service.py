@@ -16,6 +16,8 @@ from msgspec.structs import replace
 from relight.deploy import names
 
 STARS: Final = "***"
+OURS: Final = "relight-"
+"""What the names of our volumes begin with."""
 
 
 class SecretRef(Struct, frozen=True):
@@ -116,8 +118,10 @@ def merged(old: Template, new: Template, service: str) -> Template:
         new,
         env={**env, **new.env},
         secrets={**secrets, **new.secrets},
-        volumes={**{name: volume for name, volume in old.volumes.items() if not name.startswith("relight-")}, **new.volumes},
+        volumes={**{name: volume for name, volume in old.volumes.items() if not name.startswith(OURS)}, **new.volumes},
         labels={**old.labels, **new.labels},
+        # Sent, and kept, with a GPU only.
+        gpu_zonal_redundancy_disabled=new.accelerator is None or new.gpu_zonal_redundancy_disabled,
     )
 
 

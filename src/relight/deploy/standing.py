@@ -23,8 +23,12 @@ ROLES: Final = {
     "artifactregistry.repositories.update": "roles/artifactregistry.admin",
     "artifactregistry.repositories.uploadArtifacts": "roles/artifactregistry.writer",
     "cloudbuild.builds.create": "roles/cloudbuild.builds.editor",
+    "cloudscheduler.jobs.create": "roles/cloudscheduler.admin",
+    "cloudscheduler.jobs.delete": "roles/cloudscheduler.admin",
+    "cloudscheduler.jobs.update": "roles/cloudscheduler.admin",
     "iam.serviceAccounts.actAs": "roles/iam.serviceAccountUser",
     "iam.serviceAccounts.create": "roles/iam.serviceAccountCreator",
+    "iam.serviceAccounts.setIamPolicy": "roles/iam.serviceAccountAdmin",
     "resourcemanager.projects.setIamPolicy": "roles/resourcemanager.projectIamAdmin",
     "run.services.create": "roles/run.admin",
     "run.services.setIamPolicy": "roles/run.admin",
@@ -115,11 +119,17 @@ def permissions(case: Case) -> Iterator[Finding]:
     for permission in missing:
         by_role.setdefault(ROLES[permission], []).append(permission)
     for role, lacking in by_role.items():
-        member = case.observed.principal or "MEMBER"
-        do = f"ask an owner: gcloud projects add-iam-policy-binding {case.desired.project} --member=user:{member} --role={role}"
+        who = member(case.observed.principal or "MEMBER")
+        do = f"ask an owner: gcloud projects add-iam-policy-binding {case.desired.project} --member={who} --role={role}"
         yield error("permissions", f"missing: {', '.join(lacking)}", "a step of the plan would be refused", do=do)
     if not missing:
         yield passed("permissions", f"{len(case.needs)} that the plan takes")
+
+
+def member(principal: str) -> str:
+    """Who asks, as policies name them."""
+    kind = "serviceAccount" if principal.endswith(".gserviceaccount.com") else "user"
+    return f"{kind}:{principal}"
 
 
 def quotas(case: Case) -> Iterator[Finding]:
@@ -164,7 +174,7 @@ def policies(case: Case) -> Iterator[Finding]:
         field = refusal.field.replace("_", "").lower()
         seen = f"{refusal.field}: {refusal.message}"
         if "invokeriam" in field or "allusers" in refusal.message.lower():
-            better = run_toml(invokers=[f"user:{case.observed.principal or 'me@example.com'}"])
+            better = run_toml(invokers=[member(case.observed.principal or "me@example.com")])
             why = "the organisation wants Google's own check in front of every service"
             yield error("policies", seen, why, fit=better, do="callers send their key as it is, and X-Serverless-Authorization")
         elif "ingress" in field:
@@ -204,7 +214,7 @@ def things(case: Case) -> Iterator[Finding]:
     asks = seen.principal
     if run.invokers and asks and not any(member.partition(":")[2] == asks for member in run.invokers):
         why = "the test after a deployment is asked by whoever deploys, unless a group of these holds it"
-        yield note("test", f"{asks} is not among the invokers", why, fit=run_toml(invokers=[*run.invokers, f"user:{asks}"]))
+        yield note("test", f"{asks} is not among the invokers", why, fit=run_toml(invokers=[*run.invokers, member(asks)]))
     bucket = seen.buckets.get(case.desired.bucket)
     if bucket is not None and not bucket.is_mine:
         better = run_toml(bucket=names.bucket(case.desired.project, case.desired.service + "-2"))

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from relight.deploy.desired import Grant
 from relight.deploy.service import Change, Settings, Template
+from relight.deploy.warm import Schedule
 
 
 def _tag(name: str) -> str:
@@ -50,7 +51,7 @@ class _Named(_Step, frozen=True, kw_only=True):
 
 
 class CreateRepository(_Named, frozen=True, kw_only=True):
-    """Make the repository of images, with its clean-up policy: the last `keeps`, and nothing untagged older than a week."""
+    """Make the repository of images; its clean-up policy keeps the last `keeps` of each image, and nothing else beyond a week."""
 
     region: str
     keeps: int
@@ -172,6 +173,19 @@ class ShiftTraffic(_Named, frozen=True, kw_only=True):
         return f"{self.name}, {self.percent} %"
 
 
+class SetSchedule(_Named, frozen=True, kw_only=True):
+    """Make a job of Cloud Scheduler, or make it as it should be; a ping without an address gets the service's."""
+
+    service: str
+    schedule: Schedule
+
+
+class RemoveSchedule(_Named, frozen=True, kw_only=True):
+    """Delete a job of ours that no window has any more."""
+
+    region: str
+
+
 Step: TypeAlias = (
     EnableApis
     | CreateRepository
@@ -188,4 +202,6 @@ Step: TypeAlias = (
     | SetInvokers
     | SmokeTest
     | ShiftTraffic
+    | SetSchedule
+    | RemoveSchedule
 )

@@ -39,8 +39,11 @@ _EXPOSED: Final = b"x-relight-interaction, x-relight-model, x-relight-mode, x-re
 class App:
     """One service. Mount it anywhere, or let `relight serve` run it; its lifespan ends the engines."""
 
-    def __init__(self, front: Front, stopped: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, front: Front, *, started: Callable[[], None] | None = None, stopped: Callable[[], None] | None = None
+    ) -> None:
         self.front = front
+        self._started = started
         self._stopped = stopped
         self._exact, self._prefixes = _routes(front)
 
@@ -73,6 +76,8 @@ class App:
 
     async def prepare(self) -> None:
         """Load what the first request would have to wait for. Call it once the server listens; nothing fails without it."""
+        if self._started is not None:
+            self._started()
         await asyncio.to_thread(self.front.limiter.prepare)
         if self.front.config.log.content is Content.REDACTED:
             await asyncio.to_thread(redact.prepare)

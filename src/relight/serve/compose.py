@@ -36,6 +36,7 @@ def create_app(
     loaded = config if isinstance(config, Loaded) else load(config)
     house = House(loaded, sink or JsonLines(to_stdout), clock or SystemClock())
     models = loaded.config.models
+    origin = Origin.from_environment(loaded.config.service.name)
     front = Front(
         config=loaded.config,
         models={name: house.serve(name, model) for name, model in models.items() if kind(model) is Kind.OURS},
@@ -44,16 +45,18 @@ def create_app(
         },
         sink=house.sink,
         clock=house.clock,
-        origin=Origin.from_environment(loaded.config.service.name),
+        origin=origin,
         gate=_gate(loaded),
         limiter=_limiter(loaded, house),
         describe=house.describe,
         used=house.used,
+        lacking=house.lacking if origin.revision else tuple,
         recorder=recorder,
         metrics=house.metrics,
         desk=_desk(loaded, house) if loaded.config.assistant.is_there else None,
     )
-    return App(front, stopped=house.tidy)
+    # On the platform an instance starts because somebody asks: what is fetched by then, on the start's CPU, nobody waits for.
+    return App(front, started=house.begin if origin.revision else None, stopped=house.tidy)
 
 
 def _hire(name: str, model: Model, loaded: Loaded, clock: Clock) -> Provided:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -134,6 +134,8 @@ class Front:
     """What is known of a model's weights."""
     used: Callable[[str], None]
     """Told of every request to a model of ours: what is used stays awake longer."""
+    lacking: Callable[[], Sequence[str]] = tuple
+    """The models whose weights are still on their way, where an instance starts with fetching them."""
     providers: Mapping[str, Provided] = field(default_factory=dict)
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
     connections: Connections = field(default_factory=Connections)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -79,6 +80,7 @@ class House:
         self._secrets = frozenset(name.secret for name in named if name.secret)
         self._store = open_store(loaded, lambda text: sink.note("WARNING", text))
         self._runners: dict[str, Runner] = {}
+        self._fetching: asyncio.Task[None] | None = None
         self._keeper = self._make_keeper()
 
     def tidy(self) -> None:
@@ -130,6 +132,31 @@ class House:
         """What is known of a model's weights."""
         model = self._loaded.config.models[name]
         return describe(locate(name, model, self._loaded.folder, self._weights_dir) if keeps_weights(model) else None, model)
+
+    def lacking(self) -> list[str]:
+        """The models whose weights have yet to be downloaded."""
+        if not self._loaded.config.weights.download:
+            return []
+        return [name for name in self._runners if self._is_lacking(name)]
+
+    def begin(self) -> None:
+        """Begin to download what is lacking, and do not wait for it: where an instance starts because somebody asks."""
+        self._fetching = asyncio.create_task(self._fetch(), name="fetch weights")
+
+    async def _fetch(self) -> None:
+        for name in self.lacking():
+            self.sink.note("INFO", f"{name}: downloading its weights")
+            try:
+                await in_background(self._download(name, self._loaded.config.models[name]), "download")
+            except RelightError as error:
+                # The first wake tries again, and says it to whoever asked.
+                self.sink.note("ERROR", str(error))
+            else:
+                self.sink.note("INFO", f"{name}: its weights are here")
+
+    def _is_lacking(self, name: str) -> bool:
+        model = self._loaded.config.models[name]
+        return keeps_weights(model) and locate(name, model, self._loaded.folder, self._weights_dir) is None
 
     # --- Observer
 

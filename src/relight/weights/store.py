@@ -103,8 +103,9 @@ def absorb(path: Path, hashed: hashlib._Hash, report: Report) -> None:
 
 def need_space(folder: Path, missing: int) -> None:
     """Raise `WeightsError` unless `missing` more bytes, and a little for everybody else, fit on the disk of `folder`."""
-    free = shutil.disk_usage(folder).free
-    if missing + _SPARE_BYTES > free:
+    total, _, free = shutil.disk_usage(folder)
+    # A file system in memory may not know how large it is.
+    if total and missing + _SPARE_BYTES > free:
         raise WeightsError(
             f"{folder}: not enough space: {format_bytes(missing)} to download, {format_bytes(free)} free",
             hint="free some, or set weights.dir to a folder on another disk",

@@ -14,6 +14,7 @@ from relight.config.schema import EngineKind, Model
 from relight.errors import WeightsError
 from relight.values import format_bytes
 from relight.weights import store
+from relight.weights.part import held
 from relight.weights.source import Kind, Source, parse
 
 FETCH_THEMSELVES: Final = frozenset({EngineKind.OLLAMA, EngineKind.VLLM})
@@ -113,7 +114,7 @@ def size_of(path: Path) -> int | None:
 
 
 def _reasons(want: Wanted) -> dict[State, str]:
-    have = format_bytes(size_of(want.part) or 0)
+    have = format_bytes(held(want.part) or 0)
     changed = (
         "the weights are not those that were checked, or models.{}.sha256 was changed since"
         if want.is_ours

@@ -1,0 +1,35 @@
+"""The project of a configuration, asked by whoever is signed in; and whether somebody can be asked before it is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from relight.cli.project import project_of
+from relight.cloud.google import Google, signed_in
+from relight.config.load import Loaded, load
+from relight.errors import UsageError
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def yes_option(command: _F) -> _F:
+    """Add `--yes` (as the parameter `is_sure`)."""
+    return click.option("--yes", "-y", "is_sure", is_flag=True, help="Do not ask before something is changed.")(command)
+
+
+def connected(config_file: str) -> tuple[Loaded, Google]:
+    """The configuration and its project. Raises `ConfigError` without a project, `NotSignedIn` when nobody is signed in."""
+    loaded = load(config_file)
+    project, region = project_of(loaded)
+    return loaded, signed_in(project, region)
+
+
+def need_somebody(command: str, *, as_json: bool, is_sure: bool) -> None:
+    """Raises `UsageError` when nobody can be asked whether to go on: for a program, or without a terminal."""
+    from relight.cli.applying import is_attended
+
+    if not is_sure and (as_json or not is_attended()):
+        raise UsageError(f"{command}: nobody can be asked whether to go on", hint="add --yes")
