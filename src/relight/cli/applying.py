@@ -192,6 +192,8 @@ def receipt(site: Site, applier: Applier, *, steps: int, seconds: float) -> Rece
         seconds=round(seconds, 1),
         hour=None if case.costs is None else case.costs.hour,
         wake=None if case.costs is None else case.costs.wake,
+        tail=None if case.costs is None else case.costs.tail,
+        kept=0 if there is None else there.settings.min_instances,
         tested=applier.tried[-1] if applier.tried else None,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

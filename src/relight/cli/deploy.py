@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -145,7 +144,7 @@ def _apply(loaded: Loaded, config_file: str, builder: Builder, *, as_json: bool,
         show_findings(findings)
         raise RelightError("deploy: it would fail, so nothing was changed", hint="correct what is listed above, and run it again")
     if not as_json:
-        show_plan(plan, findings, case.costs, unasked=None)
+        show_plan(plan, findings, case.costs)
     if plan.steps and not is_sure:
         click.confirm(f"Do these {len(plan.steps)} steps?", abort=True, err=True)
     found = _carry_out(here, case, plan, began)
@@ -154,7 +153,7 @@ def _apply(loaded: Loaded, config_file: str, builder: Builder, *, as_json: bool,
     if as_json:
         print_json(found)
     else:
-        _show(found)
+        _show(found, case)
 
 
 def _carry_out(here: Site, case: Case, plan: Plan, began: float) -> Receipt:
@@ -179,7 +178,7 @@ def _carry_out(here: Site, case: Case, plan: Plan, began: float) -> Receipt:
     return receipt(here, applier, steps=steps, seconds=time.monotonic() - began)
 
 
-def _show(found: Receipt) -> None:
+def _show(found: Receipt, case: Case) -> None:
     what = f"{found.steps} steps in {found.seconds:.0f} s" if found.steps else "nothing to do"
     click.echo(f"{what}: {found.url or found.service}")
     click.echo(f"  revision  {found.revision or 'none that is ready'}")
@@ -189,6 +188,22 @@ def _show(found: Receipt) -> None:
             click.echo(f"  tested    {one.what}: {one.status} after {one.seconds:.1f} s")
         if found.tested.note:
             click.echo(f"  tested    {found.tested.note}")
-    if found.hour is not None and found.wake is not None:
-        click.echo(f"  cost      {usd(found.hour)} an hour awake, {usd(found.wake)} a wake, nothing kept when idle")
-    sys.stdout.flush()
+    click.echo(f"  cost      {_cost(found)}")
+    if found.url is not None:
+        click.echo(f"  ask it    {_asking(found.url, case)}")
+
+
+def _cost(found: Receipt) -> str:
+    if found.hour is None or found.wake is None:
+        return "not known"
+    idle = f"{usd(found.tail)} idle after each visit" if found.tail else "nothing while nobody asks"
+    kept = f"; {found.kept} kept awake, and paid for" if found.kept else ""
+    return f"{usd(found.hour)} an hour awake, {usd(found.wake)} a wake, {idle}{kept}"
+
+
+def _asking(url: str, case: Case) -> str:
+    """How somebody calls it now, as far as it fits a line."""
+    if case.config.deploy.cloudrun.invokers:
+        return f'curl -H "Authorization: Bearer $(gcloud auth print-identity-token)" {url}/v1/models'
+    key = "RELIGHT_KEY=rl_… " if case.config.auth.keys.secret is not None else ""
+    return f"{key}relight chat --url {url}"

@@ -21,6 +21,10 @@ class Receipt(Struct, frozen=True, kw_only=True):
     hour: float | None
     """Of one instance that works."""
     wake: float | None
+    tail: float | None
+    """From the last answer to the end of the instance."""
+    kept: int
+    """Instances that are kept awake, and paid for."""
     tested: Tried | None
     """None: nothing was tested in this run."""
     at: str

@@ -19,6 +19,11 @@ def _tag(name: str) -> str:
     return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
 
 
+def _who(member: str) -> str:
+    """An account or member without its domain, which is the project's and long."""
+    return member.partition("@")[0].removeprefix("serviceAccount:") if member.endswith(".gserviceaccount.com") else member
+
+
 class _Step(Struct, frozen=True, kw_only=True, tag_field="step", tag=_tag):
     reason: str
     cost: str
@@ -69,6 +74,11 @@ class CreateServiceAccount(_Named, frozen=True, kw_only=True):
 
     purpose: str
 
+    @property
+    def target(self) -> str:
+        """What the step is about."""
+        return _who(self.name)
+
 
 class CreateSecret(_Named, frozen=True, kw_only=True):
     """Make a secret without a version."""
@@ -103,7 +113,7 @@ class GrantRole(_Step, frozen=True, kw_only=True):
     @property
     def target(self) -> str:
         """What the step is about."""
-        return f"{self.grant.role} on {self.grant.on} to {self.grant.member}"
+        return f"{self.grant.role} on {_who(self.grant.on)} to {_who(self.grant.member)}"
 
 
 class UploadWeights(_Named, frozen=True, kw_only=True):
@@ -119,6 +129,11 @@ class BuildImage(_Named, frozen=True, kw_only=True):
     """Build the image and push it; `name` is its reference with the tag that says what it is made of."""
 
     builder: str
+
+    @property
+    def target(self) -> str:
+        """What the step is about."""
+        return self.name.rpartition("/")[2]
 
 
 class DeployRevision(_Named, frozen=True, kw_only=True):
