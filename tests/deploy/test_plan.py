@@ -374,7 +374,7 @@ def test_concurrency_is_what_the_models_decode() -> None:
 def test_startup_budget_follows_the_weights_and_what_was_measured() -> None:
     large = facts(replace(facts().models[0], weights_bytes=20_000_000_000), load_bytes_per_s=100e6)
     probe = desire(config(run={"weights": Placement.BUCKET}), large).template.startup_probe
-    assert (probe.path, probe.period_s, probe.budget_s) == ("/readyz", 2, 404)  # twice 2 s and 200 s
+    assert (probe.path, probe.period_s, probe.budget_s) == ("/readyz", 1, 404)  # twice 2 s and 200 s
     assert desire(config(), facts()).template.startup_probe.budget_s == 60
 
 

@@ -35,7 +35,7 @@ _START_S: Final = 2.0
 _GPU_START_S: Final = 7.0
 _LEAST_BUDGET_S: Final = 60
 _MARGIN: Final = 2
-_PERIOD_S: Final = 2
+_PERIOD_S: Final = 1
 
 
 @dataclass(frozen=True, slots=True)

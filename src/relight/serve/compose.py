@@ -55,7 +55,7 @@ def create_app(
         metrics=house.metrics,
         desk=_desk(loaded, house) if loaded.config.assistant.is_there else None,
     )
-    # On the platform an instance starts because somebody asks: what is fetched by then, on the start's CPU, nobody waits for.
+    # On the platform an instance starts because somebody asks: what is fetched and loaded by then nobody waits for.
     return App(front, started=house.begin if origin.revision else None, stopped=house.tidy)
 
 

@@ -80,7 +80,7 @@ class House:
         self._secrets = frozenset(name.secret for name in named if name.secret)
         self._store = open_store(loaded, lambda text: sink.note("WARNING", text))
         self._runners: dict[str, Runner] = {}
-        self._fetching: asyncio.Task[None] | None = None
+        self._beginning: asyncio.Task[None] | None = None
         self._keeper = self._make_keeper()
 
     def tidy(self) -> None:
@@ -140,19 +140,32 @@ class House:
         return [name for name in self._runners if self._is_lacking(name)]
 
     def begin(self) -> None:
-        """Begin to download what is lacking, and do not wait for it: where an instance starts because somebody asks."""
-        self._fetching = asyncio.create_task(self._fetch(), name="fetch weights")
+        """Where an instance starts because somebody asks, do not wait for the question: fetch what is lacking, and wake the model
+        that will be asked."""
+        self._beginning = asyncio.create_task(self._begin(), name="begin")
 
-    async def _fetch(self) -> None:
+    async def _begin(self) -> None:
         for name in self.lacking():
-            self.sink.note("INFO", f"{name}: downloading its weights")
-            try:
-                await in_background(self._download(name, self._loaded.config.models[name]), "download")
-            except RelightError as error:
-                # The first wake tries again, and says it to whoever asked.
-                self.sink.note("ERROR", str(error))
-            else:
-                self.sink.note("INFO", f"{name}: its weights are here")
+            await self._fetch(name)
+        first = self._first()
+        if first in self._runners and not self._is_lacking(first):
+            self._runners[first].wake()
+
+    def _first(self) -> str:
+        """Who is asked first by whoever names no model; nobody of ours where that is not clear, or somebody else."""
+        config = self._loaded.config
+        name = config.answering_model() or ""
+        return next(iter(config.models[name].fallback), name) if name in config.models else name
+
+    async def _fetch(self, name: str) -> None:
+        self.sink.note("INFO", f"{name}: downloading its weights")
+        try:
+            await in_background(self._download(name, self._loaded.config.models[name]), "download")
+        except RelightError as error:
+            # The first wake tries again, and says it to whoever asked.
+            self.sink.note("ERROR", str(error))
+        else:
+            self.sink.note("INFO", f"{name}: its weights are here")
 
     def _is_lacking(self, name: str) -> bool:
         model = self._loaded.config.models[name]
