@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import assistant, contention, knowledge, modes, parallel, prefixes, redaction, startup, streaming, wake
+from bench import assistant, contention, instance, knowledge, modes, parallel, prefixes, redaction, startup, streaming, wake
 from bench.gateways import comparison as gateways
 from bench.report import Report
 
 BENCHES: dict[str, Callable[[], Report]] = {
     "startup": startup.run,
     "wake": wake.run,
+    "instance": instance.run,
     "prefixes": prefixes.run,
     "parallel": parallel.run,
     "streaming": streaming.run,
