@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from relight.assistant import classifier
 from relight.assistant.classifier import Classifier, phrases
 from relight.assistant.conversation import Said
 from relight.assistant.ngram import Ngram
@@ -110,6 +111,30 @@ def test_vectors_are_made_once_for_the_same_examples(tmp_path: Path) -> None:
     assert told == again
     Classifier(third, {**MODES, "more": Mode(examples=("new",))}, folder=tmp_path)
     assert third.asked > 100
+
+
+def test_what_is_unrelated_is_told_apart_once_and_anew_where_the_file_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+
+    made: list[int] = []
+
+    def counted(*arrays: object) -> object:
+        made.append(len(made))
+        return real(*arrays)  # type: ignore[arg-type]
+
+    real = classifier._unlike
+    monkeypatch.setattr(classifier, "_unlike", counted)
+    words = Ngram()
+    first = Classifier(words, MODES, folder=tmp_path).judge("what is the weather there?")
+    assert Classifier(words, MODES, folder=tmp_path).judge("what is the weather there?") == first
+    assert len(made) == 1
+    for file in (tmp_path / "vectors").iterdir():
+        if np.load(file).ndim == 1:
+            np.save(file, np.array([10**6]))
+    assert Classifier(words, MODES, folder=tmp_path).judge("what is the weather there?") == first
+    assert len(made) == 2
 
 
 HISTORY = [Said("user", "do you serve cake?"), Said("assistant", "We do.")]

@@ -187,7 +187,7 @@ def test_folder_that_cannot_be_written_costs_nothing_but_time(tmp_path: Path) ->
 def test_old_vectors_do_not_pile_up(tmp_path: Path) -> None:
     for number in range(30):
         embedding.embed_once(Words("a"), [f"text {number}"], tmp_path)
-    assert len(kept(tmp_path)) == 16
+    assert len(kept(tmp_path)) == 24
 
 
 def test_seam_is_imported_without_any_library() -> None:

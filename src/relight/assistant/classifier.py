@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from relight.assistant.embedding import embed_once, unit
+from relight.assistant.embedding import embed_once, remembered, unit
 from relight.assistant.reliance import before, reliance
 from relight.assistant.spelling import Speller
 from relight.assistant.unrelated import SENTENCES
@@ -111,9 +111,10 @@ class Classifier:
         self._speller = Speller(embedder.ranks, [*(text for _, text in self._taught), *_names(modes)])
         vectors = embed_once(embedder, [*(text for _, text in messages), *SENTENCES], folder)
         asked = embed_once(_Topics(embedder), [text for _, text in topics], folder) if topics else vectors[:0]
-        self._place(vectors[: len(messages)], asked, vectors[len(messages) :])
+        made_of = (embedder.name, "apart", str(len(messages)), *(text for _, text in self._taught), *SENTENCES)
+        self._place(vectors[: len(messages)], asked, vectors[len(messages) :], made_of, folder)
 
-    def _place(self, messages: Vectors, topics: Vectors, unrelated: Vectors) -> None:
+    def _place(self, messages: Vectors, topics: Vectors, unrelated: Vectors, made_of: Sequence[str], folder: Path | None) -> None:
         import numpy as np
 
         vectors = np.concatenate([messages, topics, unrelated])
@@ -123,7 +124,12 @@ class Classifier:
         owners = np.array([self.modes.index(name) for name, _ in self._taught])
         self._of = [np.flatnonzero(owners == number) for number in range(len(self.modes))]
         self._proof = np.where(np.arange(len(owners)) < len(messages), 1, _PROOF_OF_TOPICS).astype(np.float32)
-        kept = _unlike(unrelated, self._examples[: len(messages)])
+        examples = self._examples[: len(messages)]
+
+        def fits(found: NDArray[np.intp]) -> bool:
+            return found.dtype == np.intp and found.ndim == 1 and len(found) > 0 and bool(found.max() < len(unrelated))
+
+        kept = remembered(made_of, folder, lambda: _unlike(unrelated, examples), fits)
         self._unrelated = unrelated[kept]
         self._unrelated_texts = [SENTENCES[number] for number in kept]
 

@@ -9,11 +9,11 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from relight.errors import WeightsError
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 EXTRA: Final = 'pip install "relight[assistant]"'
-_MOST_REMEMBERED: Final = 16
+_MOST_REMEMBERED: Final = 24
+_T = TypeVar("_T", bound="np.generic")
 
 Progress = Callable[[str, int, int], None]
 """What is being done, how many steps are, of how many."""
@@ -77,20 +78,36 @@ def unit(vectors: Vectors) -> Vectors:
 
 def embed_once(embedder: Embedder, texts: Sequence[str], folder: Path | None) -> Vectors:
     """As `embedder.embed`, but read from `folder` when it was done before; a folder that cannot be written costs only time."""
+    if not texts:
+        return embedder.embed(texts)
+
+    def fits(found: Vectors) -> bool:
+        return found.dtype == "float32" and found.ndim == 2 and len(found) == len(texts)
+
+    return remembered((embedder.name, *texts), folder, lambda: embedder.embed(texts), fits)
+
+
+def remembered(
+    made_of: Iterable[str], folder: Path | None, make: Callable[[], NDArray[_T]], fits: Callable[[NDArray[_T]], bool]
+) -> NDArray[_T]:
+    """What `make` returns, or what it returned when it was last asked for the same: read from `folder`, where there is one.
+
+    What is read counts as far as it `fits`.
+    """
     import numpy as np
 
-    if folder is None or not texts:
-        return embedder.embed(texts)
-    told = "\0".join((embedder.name, *texts)).encode()
+    if folder is None:
+        return make()
+    told = "\0".join(made_of).encode()
     file = folder / "vectors" / f"{hashlib.sha256(told).hexdigest()[:32]}.npy"
     with suppress(OSError, ValueError, EOFError):
-        found: Vectors = np.load(file, allow_pickle=False)
-        if found.dtype == np.float32 and found.ndim == 2 and len(found) == len(texts):
+        found: NDArray[_T] = np.load(file, allow_pickle=False)
+        if fits(found):
             return found
-    vectors = embedder.embed(texts)
+    made = make()
     with suppress(OSError):
-        _keep(file, vectors)
-    return vectors
+        _keep(file, made)
+    return made
 
 
 @contextmanager
@@ -108,13 +125,13 @@ def made_whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _keep(file: Path, vectors: Vectors) -> None:
+def _keep(file: Path, made: NDArray[Any]) -> None:
     import numpy as np
 
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     with draft.open("wb") as out:
-        np.save(out, vectors, allow_pickle=False)
+        np.save(out, made, allow_pickle=False)
     draft.replace(file)
     # Every change of an example makes a new file.
     kept = sorted(file.parent.glob("*.npy"), key=lambda one: one.stat().st_mtime, reverse=True)
