@@ -160,6 +160,24 @@ def test_removed_is_gone_and_may_be_gone_before(place: Place) -> None:
 # --- what is not sound
 
 
+def test_snapshots_of_an_image_are_read_beside_those_of_the_folder_and_never_removed(tmp_path: Path) -> None:
+    (tmp_path / "image").mkdir()
+    image, place = Place(tmp_path / "image"), Place(tmp_path)
+    baked = image.add("baked", prefill_s=0.001)
+    image.add("both")
+    here = place.add("both")
+    store = Store(place.folder, baked=image.folder, max_bytes=2 * here.path.stat().st_size, note=place.notes)
+    assert set(store.entries(GROUND)) == {digest("baked"), digest("both")}
+    assert store.entries(GROUND)[digest("both")].path == here.path
+    assert store.open_for_engine(store.entries(GROUND)[digest("baked")], place.run).exists()
+    with pytest.raises(SnapshotError, match="came with the image"):
+        store.remove(baked)
+    # What came with the image takes no space of the others, and does not go for them.
+    store.add(payload(place.run / "made.bin", b"GGSQ" * 250), about("more"))
+    assert baked.path.exists()
+    assert {entry.manifest.label for entry in store.all()} == {"baked", "both", "more"}
+
+
 def test_missing_folder_holds_nothing(place: Place) -> None:
     assert (place.store.entries(GROUND), place.store.all(), place.notes) == ({}, [], [])
 

@@ -317,6 +317,13 @@ class Prefixes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=[".relight/prefixes"],
         ),
     ] = ".relight/prefixes"
+    baked: Annotated[
+        str | None,
+        Meta(
+            description="Folder of more snapshots, which came with an image: they are read, and never removed.",
+            examples=["/srv/prefixes"],
+        ),
+    ] = None
     bake: Annotated[
         tuple[str, ...],
         Meta(

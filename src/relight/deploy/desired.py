@@ -11,6 +11,7 @@ from relight.config.keys import env_name, schema, walk
 from relight.config.schema import Config
 from relight.deploy import fit, names, warm
 from relight.deploy.facts import Builder, Facts
+from relight.deploy.recipe import PREFIXES
 from relight.deploy.service import Probe, SecretRef, Settings, Template, Volume
 from relight.deploy.warm import Timed
 
@@ -255,9 +256,10 @@ def _environment(config: Config, facts: Facts, placement: Placement, bucket: str
         found["RELIGHT_SERVER__TRUSTED_HOPS"] = "1"
     if config.deploy.cloudrun.invokers and config.auth.keys.secret is None:
         # Google has asked everybody already; without this the front door would let nobody in.
-        found["RELIGHT_SERVER__PUBLIC"] = "true"
+        found[names.PUBLIC] = "true"
     if bucket is not None:
         found[env_name(("prefixes", "dir"))] = f"{STORE}/prefixes"
+        found[env_name(("prefixes", "baked"))] = PREFIXES
         # The image says no, for it has nowhere to keep them.
         found[env_name(("prefixes", "learn"))] = str(config.prefixes.learn).lower()
     if placement is Placement.BUCKET and bucket is not None:

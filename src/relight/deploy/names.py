@@ -12,6 +12,8 @@ TESTED: Final = "relight-tested"
 """Annotation of a service: the revision that was tested last, and how much of the traffic it had."""
 CANDIDATE: Final = "candidate"
 """Tag of a revision that has no traffic yet."""
+PUBLIC: Final = "RELIGHT_SERVER__PUBLIC"
+"""Variable of a revision whose own front door lets everybody in, because Google asks before it: made for being closed."""
 _MOST_ACCOUNT: Final = 30
 _MOST_BUCKET: Final = 63
 

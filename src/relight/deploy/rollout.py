@@ -17,7 +17,9 @@ from relight.deploy.price import Words
 from relight.deploy.service import Settings, Template, changes, merged, merged_settings, template_changes
 from relight.deploy.steps import DeployRevision, SetInvokers, ShiftTraffic, SmokeTest, Step, UpdateService
 
-_OPEN = "INGRESS_TRAFFIC_ALL"
+_REACH = ("INGRESS_TRAFFIC_INTERNAL_ONLY", "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER", "INGRESS_TRAFFIC_ALL")
+"""From where a service can be reached, the narrowest first."""
+_ANYBODY = frozenset({"allUsers", "allAuthenticatedUsers"})
 
 
 class _Stand(Struct, frozen=True, kw_only=True):
@@ -35,11 +37,9 @@ _FIRST = _Stand(percent=100, is_latest=True, previous=None, tested=None)
 def rollout(desired: Desired, template: Template, observed: Observed, words: Words) -> Iterator[Step]:
     """The steps from the service that is observed to one of this `template`."""
     there = observed.service
-    settings = _settings(desired, observed, words)
-    opens = there is not None and _opens(there.settings, desired.settings)
     yield from _invokers(desired, there)
-    if settings is not None and not opens:
-        yield settings
+    if (first := _settings(desired, observed, words)) is not None:
+        yield first
     stand = _stand(there)
     if (step := _revision(desired, template, there, words)) is not None:
         yield step
@@ -47,8 +47,9 @@ def rollout(desired: Desired, template: Template, observed: Observed, words: Wor
     if there is None:
         yield from _invokers_of_new(desired)
     yield from _shift(desired, stand, words)
-    if settings is not None and opens:
-        yield settings
+    if (last := _opening(desired, observed, words)) is not None:
+        yield last
+    yield from _invited(desired, there)
 
 
 def _stand(there: ServiceState | None) -> _Stand:
@@ -96,13 +97,41 @@ def _revision(desired: Desired, template: Template, there: ServiceState | None, 
 
 
 def _settings(desired: Desired, observed: Observed, words: Words) -> UpdateService | None:
+    """What can change before there is a new revision: all but what opens."""
     there = observed.service
     if there is None:
         return None
+    return _update(desired, there.settings, _narrow(there.settings, _whole(desired, observed, there)), words)
+
+
+def _opening(desired: Desired, observed: Observed, words: Words) -> UpdateService | None:
+    """What opens: when nothing is left that was made for being closed."""
+    there = observed.service
+    if there is None:
+        return None
+    whole = _whole(desired, observed, there)
+    return _update(desired, _narrow(there.settings, whole), whole, words)
+
+
+def _whole(desired: Desired, observed: Observed, there: ServiceState) -> Settings:
     whole = merged_settings(there.settings, desired.settings)
     if there.settings.min_instances in _scheduled(desired, observed):
-        whole = replace(whole, min_instances=there.settings.min_instances)
-    found = changes(there.settings, whole)
+        return replace(whole, min_instances=there.settings.min_instances)
+    return whole
+
+
+def _narrow(old: Settings, new: Settings) -> Settings:
+    """`new`, as closed as either of them is."""
+    asks = not (old.invoker_iam_disabled and new.invoker_iam_disabled)
+    return replace(new, ingress=min(new.ingress, old.ingress, key=_reach), invoker_iam_disabled=not asks)
+
+
+def _reach(ingress: str) -> int:
+    return _REACH.index(ingress) if ingress in _REACH else -1
+
+
+def _update(desired: Desired, old: Settings, whole: Settings, words: Words) -> UpdateService | None:
+    found = changes(old, whole)
     if not found:
         return None
     return UpdateService(
@@ -122,29 +151,44 @@ def _scheduled(desired: Desired, observed: Observed) -> set[int]:
     return {number for number in wanted & set_by if number is not None}
 
 
-def _opens(old: Settings, new: Settings) -> bool:
-    asks_less = new.invoker_iam_disabled and not old.invoker_iam_disabled
-    return asks_less or (new.ingress == _OPEN and old.ingress != _OPEN)
-
-
 def _invokers(desired: Desired, there: ServiceState | None) -> Iterator[Step]:
     # Without invokers in the configuration nobody's binding is touched: Google does not ask then.
-    if there is None or not desired.invokers or set(there.invokers) == set(desired.invokers):
+    if there is None or not desired.invokers:
         return
-    yield _set_invokers(desired, there.invokers)
+    members = _named_first(desired, there)
+    if set(there.invokers) != set(members):
+        yield _set_invokers(desired, there.invokers, members)
+
+
+def _invited(desired: Desired, there: ServiceState | None) -> Iterator[Step]:
+    """Everybody, where they were not let in before, and so after whatever was made for a few."""
+    if there is None or not desired.invokers:
+        return
+    members = _named_first(desired, there)
+    if set(members) != set(desired.invokers):
+        yield _set_invokers(desired, members, desired.invokers)
+
+
+def _named_first(desired: Desired, there: ServiceState) -> tuple[str, ...]:
+    """Who may call while the revision takes over: all that are wished, unless they are everybody and were not before. Then
+    those who may now stay until the end: whoever deploys has to ask the revision."""
+    fresh = _ANYBODY & set(desired.invokers) - set(there.invokers)
+    if not fresh or there.settings.invoker_iam_disabled:
+        return desired.invokers
+    return tuple(sorted({*there.invokers, *desired.invokers} - fresh))
 
 
 def _invokers_of_new(desired: Desired) -> Iterator[Step]:
     if desired.invokers:
-        yield _set_invokers(desired, ())
+        yield _set_invokers(desired, (), desired.invokers)
 
 
-def _set_invokers(desired: Desired, there: tuple[str, ...]) -> Step:
+def _set_invokers(desired: Desired, there: tuple[str, ...], members: tuple[str, ...]) -> Step:
     return SetInvokers(
         name=desired.service,
-        members=desired.invokers,
-        added=tuple(member for member in desired.invokers if member not in there),
-        removed=tuple(sorted(member for member in there if member not in desired.invokers)),
+        members=members,
+        added=tuple(member for member in members if member not in there),
+        removed=tuple(sorted(member for member in there if member not in members)),
         reason="deploy.cloudrun.invokers names them",
         cost="nothing",
         undo="set the old members",

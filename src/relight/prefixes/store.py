@@ -67,14 +67,16 @@ def value(manifest: Manifest, size: int, uses: float) -> float:
 class Store:
     """The snapshots below `folder`, at most `max_bytes` of them. Every method blocks, and may be called from any thread.
 
+    `baked` is a folder of more, which came with an image: they are read, never removed, and take no space of the others.
     With a `secret` all of them are encrypted, and plain ones do not count: whoever may write there could have made them.
     `note` is told what is wrong with a file, once. Raises `ConfigError` when the secret cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a folder is kept with
         self,
         folder: Path,
         *,
+        baked: Path | None = None,
         max_bytes: int | None = None,
         secret: Secret | None = None,
         note: Callable[[str], None] | None = None,
@@ -82,7 +84,7 @@ class Store:
     ) -> None:
         if secret is not None:
             cipher.need(secret)
-        self.folder = folder
+        self.folder, self._baked = folder, baked
         self._max_bytes, self._secret = max_bytes, secret
         self._note = _tell_nobody if note is None else note
         self._clock = SystemClock() if clock is None else clock
@@ -92,12 +94,13 @@ class Store:
 
     def entries(self, ground: str) -> dict[str, Entry]:
         """The snapshots that can be read by `ground`, by their keys. What is damaged or foreign is left out."""
-        found = self._load_all(self._files(self.folder / ground[:16]))
+        # Of two of the same the later counts: that which is kept here.
+        found = self._load_all(file for root in self._roots() for file in self._files(root / ground[:16]))
         return {entry.manifest.prefix: entry for entry in found if entry.manifest.ground == ground}
 
     def all(self) -> list[Entry]:
         """Every snapshot, for people: ground by ground, by their labels."""
-        found = self._load_all(self._all_files())
+        found = self._load_all(file for root in self._roots() for file in self._all_files(root))
         return sorted(found, key=lambda entry: (entry.manifest.ground, entry.manifest.label, entry.manifest.prefix))
 
     def add(self, payload: Path, about: About) -> Entry:
@@ -146,6 +149,8 @@ class Store:
 
     def remove(self, entry: Entry) -> None:
         """Remove a snapshot; one that is gone already is no error. Raises `SnapshotError` when it cannot be."""
+        if self._baked is not None and entry.path.is_relative_to(self._baked):
+            raise SnapshotError(f"{entry.path}: came with the image", hint="bake and build without it")
         try:
             entry.path.unlink(missing_ok=True)
         except OSError as error:
@@ -167,13 +172,18 @@ class Store:
             else:
                 self._tell(path, (0, 0), f"{path}: is no snapshot; it is left alone")
 
-    def _all_files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for folder in self._grounds():
+    def _roots(self) -> Iterator[Path]:
+        if self._baked is not None:
+            yield self._baked
+        yield self.folder
+
+    def _all_files(self, root: Path) -> Iterator[tuple[Path, os.stat_result]]:
+        for folder in self._grounds(root):
             yield from self._files(folder)
 
-    def _grounds(self) -> list[Path]:
+    def _grounds(self, root: Path) -> list[Path]:
         """The folders that can be ours: beside them a mounted disk may have others."""
-        return [folder for folder in self._listed(self.folder) if _GROUND.fullmatch(folder.name)]
+        return [folder for folder in self._listed(root) if _GROUND.fullmatch(folder.name)]
 
     def _listed(self, folder: Path) -> list[Path]:
         try:
@@ -269,7 +279,7 @@ class Store:
     def _sweep(self) -> None:
         """Remove what was begun by processes that ended over it."""
         oldest = self._clock.wall() - _ABANDONED_S
-        for folder in self._grounds():
+        for folder in self._grounds(self.folder):
             for path in self._listed(folder):
                 facts = _facts(path) if path.name.endswith(_PART) else None
                 if facts is not None and facts.st_mtime < oldest:
@@ -279,7 +289,7 @@ class Store:
         """Remove what is worth least until the rest fits. Raises `SnapshotError` when that is the newest."""
         if self._max_bytes is None:
             return
-        held = [self._held(path, facts) for path, facts in self._all_files()]
+        held = [self._held(path, facts) for path, facts in self._all_files(self.folder)]
         going = _surplus(held, self._max_bytes)
         is_least = newest in {one.path for one in going}
         if is_least:

@@ -27,7 +27,8 @@ def open_store(loaded: Loaded, note: Callable[[str], None]) -> Store:
     prefixes = loaded.config.prefixes
     secret = resolve(prefixes.key, loaded.folder, os.environ, key="prefixes.key")
     folder = loaded.folder / Path(prefixes.dir).expanduser()
-    return Store(folder, max_bytes=prefixes.max_size, secret=secret, note=note)
+    baked = None if prefixes.baked is None else loaded.folder / Path(prefixes.baked).expanduser()
+    return Store(folder, baked=baked, max_bytes=prefixes.max_size, secret=secret, note=note)
 
 
 def ground_of(name: str, loaded: Loaded) -> str:
