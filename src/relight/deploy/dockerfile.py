@@ -103,6 +103,16 @@ def _library() -> str:
     )
 
 
+_ONLY_BUILDS: Final = " -o ".join(f"-name '*.{ending}'" for ending in ("a", "c", "h", "pxd", "pxi", "pyi", "pyx"))
+_ONLY_CONVERTS: Final = (
+    "numpy/distutils",
+    "numpy/f2py",
+    "onnxruntime/quantization",
+    "onnxruntime/tools",
+    "onnxruntime/transformers",
+)
+
+
 def _dependencies() -> str:
     return (
         "# --- Python packages, in the versions of constraints.txt\n"
@@ -112,9 +122,11 @@ def _dependencies() -> str:
         f"    printf '{CODE}\\n{ENGINE}\\n' > \"$(echo {PYTHON}/lib/python3*/site-packages)/relight.pth\"\n"
         f"{_PIP} --python {PYTHON}/bin/python3 install \\\n"
         "        --no-compile --constraint /build/constraints.txt --requirement /build/requirements.txt\n"
-        "# Out: tests of packages, a C library that onnxruntime's module does not load, debug symbols; together a third of all\n"
-        f"RUN find {PYTHON}/lib -depth -type d -name tests -exec rm -rf {{}} + && \\\n"
-        f"    rm -f {PYTHON}/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so* && \\\n"
+        "# Out: tests, what only builds or converts, a C library that onnxruntime's module does not load, debug symbols\n"
+        f"RUN cd {PYTHON}/lib/python3*/site-packages && \\\n"
+        "    find . -depth -type d -name tests -exec rm -rf {} + && \\\n"
+        f"    find . -type f \\( {_ONLY_BUILDS} \\) -delete && \\\n"
+        f"    rm -rf onnxruntime/capi/libonnxruntime.so* {' '.join(_ONLY_CONVERTS)} && \\\n"
         f"    find {PYTHON}/lib -name '*.so' | while read -r file; do \\\n"
         '        if readelf --sections "$file" | grep -q \'\\.debug_info\'; then strip --strip-debug "$file"; fi; \\\n'
         f"    done && {_COMPILE} {PYTHON}/lib\n"

@@ -27,9 +27,11 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/var/cache/pip \
     /build/bin/pip --cache-dir=/var/cache/pip --disable-pip-version-check --python /opt/relight/venv/bin/python3 install \
         --no-compile --constraint /build/constraints.txt --requirement /build/requirements.txt
-# Out: tests of packages, a C library that onnxruntime's module does not load, debug symbols; together a third of all
-RUN find /opt/relight/venv/lib -depth -type d -name tests -exec rm -rf {} + && \
-    rm -f /opt/relight/venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so* && \
+# Out: tests, what only builds or converts, a C library that onnxruntime's module does not load, debug symbols
+RUN cd /opt/relight/venv/lib/python3*/site-packages && \
+    find . -depth -type d -name tests -exec rm -rf {} + && \
+    find . -type f \( -name '*.a' -o -name '*.c' -o -name '*.h' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyi' -o -name '*.pyx' \) -delete && \
+    rm -rf onnxruntime/capi/libonnxruntime.so* numpy/distutils numpy/f2py onnxruntime/quantization onnxruntime/tools onnxruntime/transformers && \
     find /opt/relight/venv/lib -name '*.so' | while read -r file; do \
         if readelf --sections "$file" | grep -q '\.debug_info'; then strip --strip-debug "$file"; fi; \
     done && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/relight/venv/lib
