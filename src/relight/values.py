@@ -106,3 +106,8 @@ def format_bytes(size: int) -> str:
 def estimated_tokens(size: int) -> int:
     """Tokens of `size` bytes of English or code, about, where no vocabulary can be asked: four bytes each."""
     return size // 4
+
+
+def counted(number: float, thing: str) -> str:
+    """`1 step`, `20 CPUs`, `0.5 CPUs`; `thing` is the word for one, and takes an s."""
+    return f"{number:g} {thing}{'' if number == 1 else 's'}"

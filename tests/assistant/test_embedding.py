@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,13 @@ def test_vectors_for_passages_are_the_last_layer_alone(prepared: Path) -> None:
     assert passages.name != whole.name
     np.testing.assert_allclose(passages.embed(TEXTS), whole.embed(TEXTS)[:, -384:] * 2, atol=1e-5)
     assert for_passages(ngram := Ngram()) is ngram
+
+
+def test_runtime_of_the_vectors_tells_nobody_and_leaves_nothing_in_the_users_home(prepared: Path, tmp_path: Path) -> None:
+    code = f"from relight.assistant.detector import *; open_embedder(DetectorKind.MINILM, {str(prepared)!r}).embed(['hello'])"
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_one_text_has_the_same_vector_in_any_company(prepared: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,10 +17,13 @@ from google.auth.credentials import AnonymousCredentials
 
 from relight.cli import applying, connected
 from relight.cli.destroy import destroy
+from relight.cli.main import run
 from relight.cli.rollback import rollback
 from relight.cli.status import age, status
 from relight.cli.switch import off, on
+from relight.cloud import destroying
 from relight.cloud.google import ENDPOINT, Google, signed_in
+from relight.cloud.release import mark_tested
 from relight.cloud.schedules import found_schedules, set_schedule
 from relight.config.deploy import Window
 from relight.deploy.steps import SetSchedule
@@ -118,6 +123,15 @@ def test_without_a_project_it_is_said_what_to_write(command: click.Command, call
     assert "deploy.cloudrun.project" in str(error)
 
 
+@pytest.mark.parametrize("command", [rollback, off, on, destroy])
+@pytest.mark.parametrize("text", ["[service\n", TOML.replace("my-project", "")])
+def test_configuration_that_is_wrong_comes_before_nobody_to_ask(
+    command: click.Command, call: Call, folder: Path, text: str
+) -> None:
+    (folder / "relight.toml").write_text(text.replace('project = ""', ""))
+    assert isinstance(call(command).exception, ConfigError)
+
+
 @pytest.mark.parametrize("command", [rollback, off, on])
 def test_without_a_service_there_is_nothing_to_change(command: click.Command, call: Call, cloud: Cloud) -> None:
     cloud.usage.enable()
@@ -176,15 +190,44 @@ def test_status_shows_revisions_instances_wakes_and_the_month(call: Call, scene:
 
 
 def test_status_tells_what_was_deployed_from_here(call: Call, scene: Scene, folder: Path) -> None:
-    receipt = {"project": "my-project", "region": "europe-west4", "service": "portfolio", "revision": "r-1", "steps": 3}
-    (folder / ".relight").mkdir()
+    _, new = names(scene)
+    at = datetime.now(UTC) - timedelta(minutes=3, seconds=5)
+    leave(folder, revision=new, steps=1, at=at.isoformat(timespec="seconds"))
+    assert f"from here ({at:%Y-%m-%d %H:%M} UTC, 3m ago): 1 step, to {new}" in fine(call(status)).stdout
+    # Of another service, of one of that name that is gone, of nobody knows when, and no receipt at all.
+    for what in ({"service": "another"}, {"revision": "portfolio-00001-gone"}, {"at": "yesterday"}):
+        leave(folder, **{"revision": new, **what})
+        assert "deployed" not in fine(call(status)).stdout
+    (folder / ".relight/receipt.json").write_text("{")
+    assert "deployed" not in fine(call(status)).stdout
+
+
+def leave(folder: Path, **what: Any) -> Path:
+    """A receipt of `relight deploy`."""
     file = folder / ".relight/receipt.json"
-    file.write_text(json.dumps({**receipt, "at": "2026-11-22T12:00:00+00:00", "more": {}}))
-    assert "from here at 2026-11-22T12:00:00+00:00: 3 steps, to r-1" in fine(call(status)).stdout
-    file.write_text(json.dumps({**receipt, "service": "another", "at": ""}))
-    assert "deployed" not in fine(call(status)).stdout
-    file.write_text("{")
-    assert "deployed" not in fine(call(status)).stdout
+    file.parent.mkdir(exist_ok=True)
+    found = {"project": "my-project", "region": "europe-west4", "service": "portfolio", "revision": None, "steps": 3}
+    file.write_text(json.dumps({**found, "at": "2026-11-22T12:00:00+00:00", "more": {}, **what}))
+    return file
+
+
+def test_status_says_how_it_was_tested_and_what_is_unfinished(call: Call, scene: Scene) -> None:
+    _, new = names(scene)
+    shown = fine(call(status)).stdout
+    assert f"  tested     {new}, before it got traffic\n" in shown
+    assert "unfinished" not in shown
+    scene.wish(cpu=2)
+    *steps, shift = scene.steps()
+    for step in steps:
+        scene.do(step)
+    third = list(scene.cloud.run.revisions)[-1].rpartition("/")[2]
+    shown = fine(call(status)).stdout
+    assert f"  unfinished {third}, the newest, has no traffic (stopped, or gone back from); relight deploy goes on\n" in shown
+    scene.do(shift)
+    assert "unfinished" not in fine(call(status)).stdout
+    for percent, said in ((25, f"{third}, with 25 % of the traffic"), (100, third)):
+        mark_tested(scene.google, "portfolio", percent)
+        assert f"  tested     {said}\n" in fine(call(status)).stdout
 
 
 def test_status_for_programs_is_all_of_it(call: Call, scene: Scene) -> None:
@@ -214,7 +257,9 @@ def test_status_says_what_is_off_unknown_or_broken(call: Call, scene: Scene) -> 
     fine(call(off, "--yes"))
     shown = fine(call(status)).stdout
     assert "off: nothing wakes it; relight on" in shown
-    assert shown.count("unknown (the API is not enabled, or you may not see it)") == 3
+    for api, times in (("monitoring", 2), ("logging", 1)):
+        said = f"unknown: {api}.googleapis.com is not enabled, or you may not see it (gcloud services enable {api}.googleapis.com"
+        assert shown.count(f"{said} --project=my-project)") == times
     assert "0 8 * * 1-5 Europe/Berlin: 1 kept from then on" in shown
     assert "portfolio-warm-1800-0 was paused or changed; relight deploy sets it right" in shown
 
@@ -224,7 +269,9 @@ def test_status_tells_why_a_revision_is_not_ready(call: Call, scene: Scene) -> N
     scene.cloud.run.outcomes.append(UNHEALTHY)
     with pytest.raises(RelightError, match="did not become ready"):
         scene.deploy()
-    assert "no: The user-provided container failed to start" in fine(call(status)).stdout
+    shown = fine(call(status)).stdout
+    assert "no: The user-provided container failed to start" in shown
+    assert "the newest, is not ready; relight deploy goes on" in shown
 
 
 def test_age_is_the_largest_unit() -> None:
@@ -353,6 +400,61 @@ def test_destroy_of_nothing_is_done_already(call: Call, cloud: Cloud) -> None:
     done = fine(call(destroy, "--yes"))
     assert done.stdout == "nothing of portfolio is in my-project, europe-west4\n"
     assert json.loads(fine(call(destroy, "--yes", "--json")).stdout)["was_removed"] is False
+
+
+def test_destroy_takes_the_receipt_of_what_is_gone_and_no_other(call: Call, scene: Scene, folder: Path) -> None:
+    file = leave(folder)
+    fine(call(destroy, "--plan"))
+    assert file.exists()
+    mark(scene)
+    fine(call(destroy, "--yes"))
+    assert not file.exists()
+    # Nor does one stay of what somebody else removed meanwhile.
+    leave(folder)
+    fine(call(destroy, "--yes"))
+    assert not file.exists()
+    leave(folder, service="another")
+    fine(call(destroy, "--yes"))
+    assert file.exists()
+
+
+def test_destroy_keeps_the_receipt_of_a_service_that_stays(call: Call, scene: Scene, folder: Path) -> None:
+    scene.cloud.run.service("portfolio").labels["relight-service"] = "another"
+    file = leave(folder)
+    fine(call(destroy, "--yes"))
+    assert file.exists()
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt(), CloudError("cloud: could not delete it")])
+def test_destroy_that_is_stopped_says_what_is_gone(
+    call: Call, scene: Scene, folder: Path, monkeypatch: pytest.MonkeyPatch, how: BaseException
+) -> None:
+    mark(scene)
+    file = leave(folder)
+
+    def stops(*_: Any) -> None:
+        raise how
+
+    monkeypatch.setattr(destroying, "delete_repository", stops)
+    done = call(destroy, "--yes")
+    assert done.exit_code != ExitCode.OK
+    assert (
+        "removed service portfolio\n  removing repository relight-portfolio\n"
+        "stopped at repository relight-portfolio; 1 of 4 are removed\nwhat is gone is gone; run it again to go on\n"
+    ) in done.stderr
+    assert left(scene.cloud)["services"] == []
+    assert left(scene.cloud)["accounts"]
+    assert file.exists()
+
+
+def test_destroy_that_is_stopped_ends_with_its_exit_code(
+    call: Call, scene: Scene, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mark(scene)
+    monkeypatch.setattr(destroying, "delete_repository", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert run(["destroy", "--yes", "-c", str(folder / "relight.toml")]) == 130
+    said = capsys.readouterr().err
+    assert "stopped at repository relight-portfolio; 1 of 4 are removed\nwhat is gone is gone; run it again to go on\n" in said
 
 
 def test_destroy_says_what_stays(call: Call, scene: Scene) -> None:

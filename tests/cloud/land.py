@@ -110,9 +110,9 @@ class Land:
 
 
 @contextmanager
-def land(folder: Path, patch: pytest.MonkeyPatch, text: str = KEYED) -> Iterator[Land]:
-    """A folder with `text` as its configuration, and an empty project for whose owner somebody is signed in."""
-    cloud = Cloud()
+def land(folder: Path, patch: pytest.MonkeyPatch, text: str = KEYED, cloud: Cloud | None = None) -> Iterator[Land]:
+    """A folder with `text` as its configuration, and an empty project (or `cloud`) for whose owner somebody is signed in."""
+    cloud = cloud or Cloud()
     folder.mkdir(exist_ok=True)
     with served(cloud) as address:
         cloud.address = address
@@ -130,5 +130,6 @@ def land(folder: Path, patch: pytest.MonkeyPatch, text: str = KEYED) -> Iterator
         patch.setattr(f"{_BOUNDARY}._is_regional_access_boundary_lookup_required", lambda _: False)
         patch.setattr(applying, "signed_in", functools.partial(signed_in, sleep=cloud.slept.append))
         config = load(folder / "relight.toml").config
-        fetch(wanted("smol", config.models["smol"], folder, config.weights.dir))
+        if "smol" in config.models:
+            fetch(wanted("smol", config.models["smol"], folder, config.weights.dir))
         yield Land(folder, cloud)

@@ -274,25 +274,30 @@ def test_region_without_quota_is_told_with_what_to_do(cloud: Cloud, google: Goog
     assert SOURCE not in cloud.storage.buckets[BUCKET].objects
 
 
-def test_failed_build_is_told_with_the_end_of_its_log_and_where_the_rest_is(cloud: Cloud, google: Google) -> None:
+def test_failed_build_is_told_with_what_its_log_means_and_where_all_of_it_is(cloud: Cloud, google: Google) -> None:
     log = "".join(f"line {n}\n" for n in range(30)) + "ERROR: no matching distribution found\n"
     cloud.builds.outcomes = [Outcome("FAILURE", detail='Build step failure: build step 0 "docker" failed', log=(log,))]
 
+    told = Told()
     with pytest.raises(CloudError) as failed:
-        build(google)
+        build(google, told)
 
-    said = str(failed.value)
-    assert 'FAILURE: Build step failure: build step 0 "docker" failed' in said
-    assert "no matching distribution found" in said
-    assert "line 29" in said
-    assert "line 10\n" not in said
-    assert "https://console.cloud.google.com/cloud-build/builds;region=europe-west4/00000001" in str(failed.value.hint)
+    build_id = cloud.builds.made[0].id
+    assert failed.value.message == (
+        f'cloud: the build {build_id} ended with FAILURE: Build step failure: build step 0 "docker" failed'
+    )
+    assert failed.value.hint == (
+        "a Python package is not there in that version: install the version that is, here, and run it again; the whole log: "
+        f"https://console.cloud.google.com/cloud-build/builds;region=europe-west4/{build_id}?project=my-project"
+    )
+    # Once, as it came.
+    assert told.lines[-1] == "ERROR: no matching distribution found"
     assert SOURCE not in cloud.storage.buckets[BUCKET].objects
 
 
 def test_build_that_took_too_long_is_told(cloud: Cloud, google: Google) -> None:
     cloud.builds.outcomes = [Outcome("TIMEOUT", "FAILURE_TYPE_UNSPECIFIED")]
-    with pytest.raises(CloudError, match="ended with TIMEOUT"):
+    with pytest.raises(CloudError, match=r"ended with TIMEOUT; the build took too long: keep weights out"):
         build(google)
 
 

@@ -224,10 +224,19 @@ def test_each_thing_is_told_with_what_it_costs(site: Site, cloud: Cloud, google:
     desired = site.deploy(wish(min_instances=2))
     costs = {one.kind: one.cost for one in estate(google, desired, SHOW).owned}
     assert costs[Kind.SERVICE] == "$158 a month for what it keeps awake"
-    assert costs[Kind.REPOSITORY] == "$0.04 a month for 1 images"
+    assert costs[Kind.REPOSITORY] == "$0.04 a month for 1 image"
     assert costs[Kind.SECRET] == "$0.06 a month for each version"
-    assert costs[Kind.BUCKET].endswith("a month for 3 objects")
+    assert costs[Kind.BUCKET] == "next to nothing for 3 objects"
     assert costs[Kind.ACCOUNT] == "nothing"
+
+
+def test_object_that_stays_though_it_is_removed_does_not_hold_it_for_ever(site: Site, cloud: Cloud, google: Google) -> None:
+    desired = site.deploy(wish())
+    cloud.fail("POST /batch", Refused(404, "NOT_FOUND", "No such object"), times=9)
+    with pytest.raises(CloudError, match="could not empty the bucket my-project-portfolio-relight: weights/0 stays"):
+        destroy(google, desired)
+    cloud.faults.clear()
+    assert destroy(google, desired)[0] == "bucket"
 
 
 def test_account_that_somebody_else_made_keeps_its_roles(site: Site, cloud: Cloud, google: Google) -> None:

@@ -31,7 +31,6 @@ from relight.deploy.body import service_body, settings_over, template_over
 from relight.deploy.desired import desire
 from relight.deploy.facts import Facts
 from relight.deploy.observed import Refusal
-from relight.deploy.quota import CPU_QUOTA, MEMORY_QUOTA
 from relight.deploy.service import Probe, SecretRef, Settings, Template, Traffic, Volume, merged
 from relight.errors import CloudError
 from relight.values import Bytes
@@ -253,7 +252,7 @@ def _abandoned(scene: Scene, outcome: Outcome) -> None:
 # --- what others hold
 
 
-def test_quotas_that_others_hold_are_those_of_their_most_instances(scene: Scene, run: Run) -> None:
+def test_gpus_that_others_hold_are_those_of_their_most_instances(scene: Scene, run: Run) -> None:
     scene.deploy()
     run.page = 1
     _make(run, "a", cpu="500m", memory="512Mi", most=4)
@@ -263,8 +262,6 @@ def test_quotas_that_others_hold_are_those_of_their_most_instances(scene: Scene,
     _make(run, "d", cpu="1", memory="1Gi", most=100)
     run.service("d").scaling.max_instance_count = 2
     assert held_quotas(scene.google, "portfolio") == {
-        CPU_QUOTA: 4 * 500 + 3 * 8000 + 20_000 + 2 * 1000,
-        MEMORY_QUOTA: 4 * GIB // 2 + 3 * 32 * GIB + 80 * GIB + 2 * GIB,
         "NvidiaL4GpuAllocNoZonalRedundancyPerProjectRegion": 3,
         "NvidiaRtxPro6000GpuAllocNoZonalRedundancyPerProjectRegion": 1000,
     }

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from relight.access.keys import create
 from relight.cloud.google import Google
 from relight.cloud.trial import Asked, Trial, Tried, trial, wanted
-from relight.cloud.work import Silent
+from relight.cloud.work import Show, Silent
 from relight.config.assistant import Assistant
 from relight.config.deploy import CloudRun, Deploy, Ingress
 from relight.config.schema import Config, Model, Server, Service, Task
@@ -21,6 +21,7 @@ from tests.cloud.fake.cloud import Cloud
 from tests.cloud.fake.front import BUSY, FORBIDDEN, NOT_FOUND, UNAVAILABLE
 from tests.cloud.fake.server import Reply
 from tests.cloud.people import ACCOUNT, USER, account, google_as, user
+from tests.cloud.scene import Told
 from tests.deploy.worlds import CLOUD, KEYS, SMOL
 from tests.serve.process import serve
 
@@ -38,11 +39,13 @@ VISITED = replace(WITH_KEYS, path="/chat", body={"message": "Say hello."}, asks_
 pytestmark = pytest.mark.usefixtures("address")
 
 
-def tried(cloud: Cloud, wants: Trial, google: Google | None = None, *, tag: str = "") -> Tried:
-    """What came of a trial; every reading of the clock is half a second after the last."""
+def tried(
+    cloud: Cloud, wants: Trial, google: Google | None = None, *, tag: str = "", show: Show | None = None, tick_s: float = 0.5
+) -> Tried:
+    """What came of a trial; every reading of the clock is `tick_s` after the last."""
     root, ticks = f"{cloud.address}/serving/{SERVICE}", iter(range(1000))
     found = google or google_as(cloud, account(cloud))
-    return trial(found, f"{root}/{tag}", root, wants=wants, show=Silent(), clock=lambda: next(ticks) / 2)
+    return trial(found, f"{root}/{tag}", root, wants=wants, show=show or Silent(), clock=lambda: next(ticks) * tick_s)
 
 
 def refused(cloud: Cloud, wants: Trial, google: Google | None = None) -> CloudError:
@@ -113,6 +116,7 @@ def test_key_goes_beside_the_identity_token(guarded: Cloud) -> None:
     assert asked(guarded) == [
         ("/readyz", False, True),
         ("/v1/chat/completions", True, True),
+        ("/v1/chat/completions", False, True),
         ("/readyz", False, False),
     ]
 
@@ -121,7 +125,11 @@ def test_service_with_keys_is_asked_with_one(opened: Cloud) -> None:
     found = tried(opened, replace(WITH_KEYS, key="rl_right"))
 
     assert found.answered
-    assert [one.what for one in found.asked] == ["GET /readyz", "POST /v1/chat/completions"]
+    assert [(one.what, one.status) for one in found.asked] == [
+        ("GET /readyz", 200),
+        ("POST /v1/chat/completions", 200),
+        ("POST /v1/chat/completions", 401),
+    ]
 
 
 def test_without_a_key_here_the_front_door_has_to_refuse(opened: Cloud) -> None:
@@ -170,15 +178,23 @@ def test_netrc_does_not_take_the_place_of_the_token(guarded: Cloud, tmp_path: Pa
 def test_what_has_not_spread_yet_is_waited_for(guarded: Cloud, reply: Reply) -> None:
     guarded.front.before = [reply] * 3
 
-    assert tried(guarded, GUARDED).answered
+    show = Told()
+    assert tried(guarded, GUARDED, show=show).answered
     assert guarded.slept == [2.0, 4.0, 8.0]
+    asking, *waits = show.told[:4]
+    assert asking == "asking GET /readyz"
+    (wait,) = set(waits)
+    assert wait.startswith(f"asking GET /readyz: {reply.status} so far; ")
+    assert wait.endswith("may take a minute or two to be known") or reply.status in {429, 503}
 
 
 def test_lost_connection_is_asked_again(guarded: Cloud) -> None:
     guarded.fail("GET /serving/", times=2)
+    show = Told()
 
-    assert tried(guarded, GUARDED).answered
+    assert tried(guarded, GUARDED, show=show).answered
     assert guarded.slept == [2.0, 4.0]
+    assert "asking GET /readyz: it cannot be reached so far" in show.told
 
 
 def test_wait_ends_after_two_minutes_with_googles_words(guarded: Cloud) -> None:
@@ -187,10 +203,7 @@ def test_wait_ends_after_two_minutes_with_googles_words(guarded: Cloud) -> None:
     error = refused(guarded, GUARDED)
 
     assert sum(guarded.slept) == 119.0
-    assert error.message == (
-        "cloud: GET /readyz: answered 403: 403 Forbidden Error: Forbidden Your client does not have permission to get URL "
-        "from this server."
-    )
+    assert error.message == "cloud: GET /readyz: answered 403: Forbidden"
     assert "name whoever deploys in deploy.cloudrun.invokers" in (error.hint or "")
 
 
@@ -270,6 +283,47 @@ def test_answer_that_takes_too_long_is_told(guarded: Cloud, monkeypatch: pytest.
 
     assert refused(guarded, WITH_KEYS).message == "cloud: GET /readyz: no answer within 30 s"
     assert guarded.slept == []
+
+
+def test_answer_that_comes_bit_by_bit_is_given_up_when_the_time_of_a_request_is_over(guarded: Cloud) -> None:
+    guarded.front.before = [Reply(b"x" * 500_000)]
+
+    with pytest.raises(CloudError, match=r"GET /readyz: no answer within 30 s"):
+        tried(guarded, GUARDED, tick_s=41.0)
+    assert guarded.slept == []
+
+
+def test_answer_without_end_is_read_as_far_as_one_needs(guarded: Cloud) -> None:
+    whole = b'{"choices": [{}], "usage": {"completion_tokens": 3}, "more": "%s"}'
+    for size, is_read in ((1 << 19, True), (1 << 20, False)):
+        body = whole.replace(b"%s", b"x" * size)
+        guarded.front.before = [Reply(b"ready\n"), Reply(body, 200, {"x-relight-interaction": "int_1"})]
+        if is_read:
+            assert tried(guarded, GUARDED).answered
+        else:
+            assert "POST /v1/chat/completions: answered 200: {" in refused(guarded, GUARDED).message
+
+
+@pytest.mark.parametrize(
+    ("title", "said"),
+    [
+        (b"502 Bad Gateway", "Bad Gateway"),
+        (b"Error 502 (Server Error)!!1", "Server Error"),
+        (b"502", "502"),
+        (b"Sign in to\n the network.", "Sign in to the network"),
+    ],
+)
+def test_page_is_its_title(guarded: Cloud, title: bytes, said: str) -> None:
+    page = b"<html><head><title>%s</title><style>a{b:c}</style></head><body><h1>Error: Server Error</h1>.</body></html>"
+    guarded.front.before = [Reply(page % title, 502, {"content-type": "text/html"})]
+
+    assert refused(guarded, GUARDED).message == f"cloud: GET /readyz: answered 502: {said}"
+
+
+def test_sentence_ends_once(guarded: Cloud) -> None:
+    guarded.front.before = [Reply(b"The container ended.", 500)]
+
+    assert str(refused(guarded, GUARDED)).startswith("cloud: GET /readyz: answered 500: The container ended; ")
 
 
 def test_first_words_drive_no_terminal(guarded: Cloud) -> None:

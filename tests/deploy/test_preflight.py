@@ -18,7 +18,7 @@ from relight.cli.target import judged, target_checks
 from relight.config.assistant import Assistant, Budget
 from relight.config.deploy import Billing, Gpu, Ingress, Placement
 from relight.config.load import load
-from relight.config.schema import Auth, Config, Content, EngineKind, Limits, Log, Model, Prefixes, Server, Service
+from relight.config.schema import Auth, Config, Content, EngineKind, Limits, Log, Model, Prefixes, Server, Service, Task
 from relight.deploy import quota
 from relight.deploy.desired import desire
 from relight.deploy.facts import Facts, ModelFacts
@@ -98,8 +98,9 @@ def test_any_configuration_and_cloud_are_judged(wish: tuple[Config, Facts], clou
     findings = judge(*wish, observed=cloud if is_asked else None)
     for finding in findings:
         assert finding.what
-        assert (finding.why is None) == (finding.severity in (Severity.PASS, Severity.UNKNOWN))
-        if finding.severity in (Severity.ERROR, Severity.WARNING):
+        is_unasked = finding.severity is Severity.UNKNOWN and not is_asked
+        assert (finding.why is None) == (finding.severity is Severity.PASS or is_unasked)
+        if finding.severity in (Severity.ERROR, Severity.WARNING, Severity.UNKNOWN) and not is_unasked:
             assert finding.fit or finding.do
         if finding.fit:
             msgspec.convert(tomllib.loads(finding.fit), dict[str, Any])
@@ -139,7 +140,36 @@ def test_name_that_does_not_fit_its_address_is_cut() -> None:
     assert finding.fit == f'[service]\nname = "{"a" * 47}"'
 
 
+def test_service_that_nobody_named_is_told_that_another_could_overwrite_it() -> None:
+    findings = [found for found in judge(config(service=Service())) if found.check == "name"]
+    assert [found.severity for found in findings] == [Severity.PASS, Severity.WARNING]
+    assert findings[1].what == "the service is called relight because relight.toml names none"
+    assert findings[1].fit == '[service]\nname = "my-service"'
+
+
 # --- the project -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("check", "unseen", "api"),
+    [
+        ("billing account", {"billing_enabled": None}, "cloudbilling"),
+        ("permissions", {"permissions": None}, "cloudresourcemanager"),
+        ("quota", {"quotas": None}, "cloudquotas"),
+    ],
+)
+def test_what_the_cloud_did_not_say_names_the_api_that_would(check: str, unseen: dict[str, Any], api: str) -> None:
+    finding = about(judge(run(), observed=replace(READY, **unseen)), check)
+    assert finding.severity is Severity.UNKNOWN
+    assert finding.why == f"{api}.googleapis.com does not say: it is not enabled, or whoever deploys may not ask it"
+    assert finding.do == f"to have it checked: gcloud services enable {api}.googleapis.com --project=my-project"
+
+
+def test_quota_that_google_does_not_list_is_looked_up_by_hand() -> None:
+    findings = judge(run(), observed=replace(READY, quotas={quota.CPU_QUOTA: 20_000}))
+    (finding,) = [found for found in findings if found.severity is Severity.UNKNOWN]
+    assert finding.what == f"whether there is room for 8GiB ({quota.MEMORY_QUOTA})"
+    assert finding.do == "look: https://console.cloud.google.com/iam-admin/quotas?project=my-project"
 
 
 def test_nobody_signed_in_and_no_billing_are_errors() -> None:
@@ -183,7 +213,7 @@ def test_large_gpus_are_counted_in_thousandths() -> None:
     shape = {"gpu": Gpu.RTX_PRO_6000, "cpu": 20, "memory": Bytes(80 * GIB)}
     found = judge(run(**shape, max_instances=2), observed=_roomy(READY))
     finding = next(finding for finding in found if finding.quota)
-    assert finding.what == "2 GPUs of 1 GPUs"
+    assert finding.what == "2 GPUs of 1 GPU"
     assert finding.quota is not None
     assert finding.quota.value == 2000
 
@@ -258,7 +288,60 @@ def test_service_that_is_off_has_to_be_switched_on_first() -> None:
 
 def test_whoever_deploys_without_being_an_invoker_cannot_test() -> None:
     finding = about(judge(run(invokers=("user:you@example.com",))), "test")
+    assert finding.severity is Severity.WARNING
+    assert finding.why is not None
+    assert "Google would refuse it, after about two minutes of waiting" in finding.why
     assert finding.fit == '[deploy.cloudrun]\ninvokers = ["user:you@example.com", "user:me@example.com"]'
+
+
+@pytest.mark.parametrize(
+    "invoker", ["user:me@example.com", "user:Me@Example.com", "domain:example.com", "allUsers", "allAuthenticatedUsers"]
+)
+def test_whoever_deploys_is_an_invoker_in_several_ways(invoker: str) -> None:
+    assert not [found for found in judge(run(invokers=(invoker,))) if found.check in ("test", "invokers")]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("me@example.com", "user:me@example.com"),
+        ("runner@my-project.iam.gserviceaccount.com", "serviceAccount:runner@my-project.iam.gserviceaccount.com"),
+        ("serviceaccount:a@b.iam.gserviceaccount.com", "serviceAccount:a@b.iam.gserviceaccount.com"),
+        ("email:me@example.com", "user:me@example.com"),
+        ("example.com", "domain:example.com"),
+        ("allusers", "allUsers"),
+    ],
+)
+def test_invoker_without_its_kind_is_an_error_with_the_line_that_fits(said: str, meant: str) -> None:
+    finding = about(judge(run(invokers=("group:team@example.com", said))), "invokers")
+    assert (finding.severity, finding.what) == (Severity.ERROR, f'"{said}" is no member as Google names them')
+    assert finding.fit == f'[deploy.cloudrun]\ninvokers = ["group:team@example.com", "{meant}"]'
+    assert not [found for found in judge(run(invokers=(meant,))) if found.check == "invokers"]
+
+
+@pytest.mark.parametrize(
+    "said", ["", "me", "user:", "user:me", "@example.com", "domain:a@b", "principal://", "principal:x", "a b@c"]
+)
+def test_invoker_of_which_nobody_knows_what_it_means_is_left_to_its_author(said: str) -> None:
+    finding = about(judge(run(invokers=("me@example.com", said))), "invokers")
+    assert (finding.severity, finding.fit) == (Severity.ERROR, None)
+    assert finding.what == f'"me@example.com", "{said}" are no members as Google names them'
+    assert finding.do == "write each in one of these ways"
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "user:a@example.com",
+        "group:b@example.com",
+        "serviceAccount:c@p.iam.gserviceaccount.com",
+        "domain:example.com",
+        "principal://iam.googleapis.com/locations/global/workforcePools/p/subject/s",
+        "principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/*",
+    ],
+)
+def test_members_as_google_names_them_are_taken(member: str) -> None:
+    assert not [found for found in judge(run(invokers=(member,))) if found.check == "invokers"]
 
 
 # --- shapes ----------------------------------------------------------------------------------------------------------
@@ -277,6 +360,15 @@ def test_whoever_deploys_without_being_an_invoker_cannot_test() -> None:
 )
 def test_shape_that_does_not_exist_is_told_the_nearest(keys: dict[str, Any], fit: str) -> None:
     assert about(judge(run(**keys)), "shape").fit == f"[deploy.cloudrun]\n{fit}"
+
+
+def test_one_of_something_is_not_told_as_several() -> None:
+    small = run(cpu=1, memory=Bytes(8 * GIB), concurrency=4)
+    findings = judge(small, observed=replace(READY, quotas={quota.CPU_QUOTA: 1000, quota.MEMORY_QUOTA: 40 * GIB}))
+    assert about(findings, "shape").what == "8GiB with 1 CPU without a GPU; possible: 512MiB to 4GiB"
+    assert [found.what for found in findings if found.check == "quota"] == ["1 CPU of 1 CPU", "8GiB of 40GiB"]
+    alone = config(models={"smol": replace(SMOL, parallel=1)}, run={"concurrency": 4})
+    assert about(judge(alone), "concurrency").what == "4 come in, 1 decoded at a time"
 
 
 @given(st.integers(1, 64), st.integers(1, 256 * GIB), st.sampled_from([None, *Gpu]))
@@ -303,17 +395,33 @@ def test_gpu_is_never_billed_by_request() -> None:
 # --- does it fit -----------------------------------------------------------------------------------------------------
 
 
-def test_memory_counts_weights_cache_front_door_and_files() -> None:
-    finding = about(judge(config(run={"memory": Bytes(2 * GIB), "concurrency": 8})), "memory")
-    # 98 MB of weights, 23,040 bytes × 8,192 tokens × 2, 256 MiB to compute in, 96 for the front door, snapshots of 2 GiB.
-    size = 98_000_000 + 23_040 * 8192 * 2 + 352 * (1 << 20) + 2 * GIB
+def test_memory_counts_weights_cache_and_front_door() -> None:
+    finding = about(judge(run(cpu=1, memory=Bytes(GIB // 2), concurrency=8)), "memory")
+    # 98 MB of weights, 23,040 bytes × 8,192 tokens × 2, 256 MiB to compute in, 96 for the front door.
+    size = 98_000_000 + 23_040 * 8192 * 2 + 352 * (1 << 20)
     assert finding.severity is Severity.ERROR
-    assert finding.what.startswith(f"about {Bytes(size)} of 2GiB")
-    assert finding.fit == '[deploy.cloudrun]\ncpu = 4\nmemory = "3GiB"'
+    assert finding.what.startswith(f"about {Bytes(size)} of 512MiB")
+    assert finding.fit == '[deploy.cloudrun]\ncpu = 1\nmemory = "1GiB"'
 
 
-def test_snapshots_in_a_bucket_take_no_memory() -> None:
-    assert about(judge(config(run={"memory": Bytes(2 * GIB), "bucket": "b"})), "memory").severity is Severity.PASS
+@pytest.mark.parametrize(
+    ("models", "known"),
+    [
+        ({"cloud": CLOUD}, Facts(models=(), inputs="ab")),
+        ({"smol": replace(SMOL, task=Task.EMBED)}, None),
+        ({"smol": replace(SMOL, task=Task.RERANK)}, None),
+        ({"v": Model(source="hf:a/b", engine=EngineKind.VLLM)}, facts(ModelFacts(name="v"))),
+    ],
+)
+def test_snapshots_are_nothing_to_models_that_take_none(models: dict[str, Model], known: Facts | None) -> None:
+    found = judge(config(models=models, prefixes=Prefixes(include_history=True)), known)
+    assert "snapshots" not in worst(found)
+    in_bucket = judge(config(models=models, run={"bucket": "b"}, prefixes=Prefixes(include_history=True)), known)
+    assert "snapshots" not in worst(in_bucket)
+
+
+def test_chat_without_a_place_for_snapshots_is_noted() -> None:
+    assert about(judge(config()), "snapshots").severity is Severity.NOTE
 
 
 def test_models_that_take_turns_are_a_note() -> None:
@@ -409,6 +517,15 @@ def test_answer_of_a_provider_may_outlast_the_platform() -> None:
     cloud = config(models={"cloud": replace(CLOUD, timeout=Duration(3600))})
     finding = about(judge(cloud), "timeout")
     assert (finding.fit, finding.do) == (None, "lower timeout of cloud")
+
+
+def test_provider_that_may_take_as_long_as_the_platform_is_fine_but_for_a_long_wake() -> None:
+    fine = about(judge(config(models={"cloud": CLOUD}), Facts(models=(), inputs="ab")), "timeout")
+    assert (fine.severity, fine.what) == (Severity.PASS, "10m holds a wake and the longest answer, but for 2s")
+    longer = config(models={"cloud": replace(CLOUD, timeout=Duration(630))})
+    assert about(judge(longer, Facts(models=(), inputs="ab")), "timeout").severity is Severity.WARNING
+    with_weights = config(models={"cloud": CLOUD, "smol": replace(SMOL, max_tokens=100)})
+    assert about(judge(with_weights, facts(BIG)), "timeout").fit == '[deploy.cloudrun]\ntimeout = "14m"'
 
 
 def test_timeout_beyond_an_hour_is_an_error() -> None:
@@ -531,6 +648,23 @@ def test_doctor_checks_offline_and_says_what_only_the_cloud_knows(tmp_path: Path
     assert checks["cloudrun: memory"].result is Result.PASS
     unasked = checks["cloudrun: in the cloud"].seen
     assert unasked.startswith("not asked (nobody is signed in): credentials: who asks; billing account:")
+
+
+def test_doctor_warns_of_what_the_cloud_did_not_say_and_of_notes_with_lines_that_would_fit(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(gguf())
+    (tmp_path / "relight.toml").write_text(
+        '[models.smol]\nsource = "file:m.gguf"\n[server]\npublic = true\n[deploy.cloudrun]\nproject = "my-project"\n'
+    )
+    case, _ = judged(load(tmp_path / "relight.toml", environ={}), replace(READY, quotas=None))
+    checks: dict[str, Check] = {check.check: check for check in target_checks(case, None)}
+    assert checks["cloudrun: quota"].result is Result.WARN
+    assert checks["cloudrun: quota"].advice == (
+        "to have it checked: gcloud services enable cloudquotas.googleapis.com --project=my-project"
+    )
+    assert "cloudrun: in the cloud" not in checks
+    assert (checks["cloudrun: APIs"].result, checks["cloudrun: APIs"].advice) == (Result.PASS, None)
+    assert checks["cloudrun: concurrency"].result is Result.WARN
+    assert checks["cloudrun: concurrency"].advice is not None
 
 
 def _roomy(observed: Observed) -> Observed:

@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from relight.config.deploy import Billing, CloudRun, Gpu, Warmth, Window
+from relight.config.checks import cross_checks
+from relight.config.deploy import Billing, CloudRun, Deploy, Gpu, Warmth, Window
 from relight.config.load import load
+from relight.config.origin import DEFAULT
+from relight.config.schema import Config
 from relight.deploy import warm
 from relight.deploy.desired import Grant, desire
 from relight.deploy.findings import Case, Finding, Severity
@@ -318,8 +321,12 @@ def test_windows_are_read_from_the_file_and_the_environment(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('hours = "8-18"', "warm.office.hours: should be text of the form"),
-        ('days = "weekdays"', 'like "mon-fri"'),
+        ('hours = "8-18"', 'warm.office.hours: should be like "08:00-18:00", got "8-18"'),
+        ('hours = "08:00-24:30"', 'should be like "08:00-18:00", got "08:00-24:30"'),
+        ('days = "weekdays"', 'warm.office.days: should be like "mon-fri" or "mon,wed", got "weekdays"'),
+        ('days = "Mon-Fri"', 'should be like "mon-fri" or "mon,wed", got "Mon-Fri"'),
+        ('days = "mon,"', 'got "mon,"'),
+        ('days = ""', 'got ""'),
         ('by = "x"', '"instances" or "ping"'),
     ],
 )
@@ -328,3 +335,13 @@ def test_window_that_cannot_be_read_is_told_with_its_form(tmp_path: Path, line: 
     with pytest.raises(ConfigError, match=r"relight\.toml:4: deploy\.cloudrun\.warm\.office") as caught:
         load(tmp_path / "relight.toml", environ={})
     assert said in str(caught.value)
+    assert "^" not in str(caught.value)
+
+
+@given(any_window)
+def test_any_window_is_read_as_it_is_written(window: Window) -> None:
+    said = Config(
+        models={"smol": SMOL},
+        deploy=Deploy(cloudrun=CloudRun(warm={"office": replace(window, hours="22:00-24:00"), "n": window})),
+    )
+    assert list(cross_checks(said, lambda _: DEFAULT)) == []

@@ -7,6 +7,7 @@ the vocabulary.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,6 +122,8 @@ def framed(numbers: list[int], first: int, last: int) -> list[int]:
 
 def session(graph: bytes | Path) -> Any:
     """What runs a graph, or the file of one: one thread, that of the caller, and no memory kept beyond what it needs."""
+    # Its wheels tell their maker who uses them, unless told not to before they are loaded.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime  # type: ignore[import-untyped, unused-ignore]
 
     options = onnxruntime.SessionOptions()

@@ -17,7 +17,7 @@ import msgspec
 from relight.cli.files import write_text
 from relight.cli.project import project_of
 from relight.cli.talk import KEY_VARIABLE
-from relight.cli.target import judged
+from relight.cli.target import facts_of, judged
 from relight.cloud.google import Google, NotSignedIn, signed_in
 from relight.cloud.work import Here
 from relight.config.deploy import Placement
@@ -32,7 +32,7 @@ from relight.deploy.findings import Case
 from relight.deploy.plan import Plan
 from relight.deploy.sizing import shape_of
 from relight.deploy.steps import Step
-from relight.errors import ConfigError
+from relight.errors import ConfigError, UsageError
 from relight.weights.wanted import require
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Site:
         self.progress = progress
         self._config_file, self._builder = config_file, builder
         self._typed: dict[str, str] = {}
+        # Once: what somebody says yes to is what is done, also when files change meanwhile.
+        self._facts = facts_of(loaded, builder=builder)
         self.case: Case | None = None
 
     def look(self) -> tuple[Case, Plan]:
@@ -68,7 +70,7 @@ class Site:
         return self.case, steps
 
     def _judged(self, observed: Observed | None) -> tuple[Case, Plan]:
-        return judged(self.loaded, observed, builder=self._builder, typed=frozenset(self._typed))
+        return judged(self.loaded, observed, typed=frozenset(self._typed), known=self._facts)
 
     def ask_for_secrets(self, case: Case) -> bool:
         """Ask whoever sits at the terminal for texts that are neither here nor in the cloud; whether there were any."""
@@ -114,7 +116,16 @@ class Site:
         from relight.cli.imaging import made, read
 
         with made(read(self._config_file), self.progress.say, with_weights=with_weights) as found:
+            self._need_same()
             yield found.entries
+            self._need_same()
+
+    def _need_same(self) -> None:
+        """An image's tag says what it is made of, so it is made of nothing else, nor of what nobody said yes to."""
+        if facts_of(self.loaded, builder=self._builder).inputs != self._facts.inputs:
+            raise UsageError(
+                "deploy: files that the image is made of were changed meanwhile, so it was not built", hint="run it again"
+            )
 
 
 def site(loaded: Loaded, config_file: str, builder: Builder, progress: Progress) -> Site:
@@ -166,7 +177,7 @@ class Told:
     def again(self, reason: str) -> None:
         """It is looked anew."""
         self._progress.rest()
-        self._progress.say(f"{reason}; looking anew")
+        self._progress.say(reason)
 
     def _place(self) -> str:
         width = len(str(len(self._steps)))

@@ -27,6 +27,17 @@ def connected(config_file: str) -> tuple[Loaded, Google]:
     return loaded, signed_in(project, region)
 
 
+def connected_to_change(command: str, config_file: str, *, as_json: bool, is_sure: bool) -> tuple[Loaded, Google]:
+    """As `connected`, for a command that changes something: raises `UsageError` as well, when nobody can be asked.
+
+    A configuration that is wrong is told first: it is what has to be mended in any case.
+    """
+    loaded = load(config_file)
+    project, region = project_of(loaded)
+    need_somebody(command, as_json=as_json, is_sure=is_sure)
+    return loaded, signed_in(project, region)
+
+
 def need_somebody(command: str, *, as_json: bool, is_sure: bool) -> None:
     """Raises `UsageError` when nobody can be asked whether to go on: for a program, or without a terminal."""
     from relight.cli.applying import is_attended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,8 +12,10 @@ from msgspec import Struct
 
 from relight.cli.output import config_option, json_option, print_json
 from relight.cli.planned import show_findings, show_plan
+from relight.cli.stopping import stoppable
 from relight.cli.target import judged
 from relight.config.load import Loaded, load
+from relight.config.schema import Task
 from relight.deploy.facts import Builder, Costs
 from relight.deploy.findings import Case, Finding, Severity
 from relight.deploy.observed import read_observed
@@ -21,6 +24,7 @@ from relight.deploy.preflight import preflight, stops
 from relight.deploy.price import usd
 from relight.deploy.steps import Step
 from relight.errors import CloudError, ExitCode, RelightError, UsageError
+from relight.values import counted
 
 if TYPE_CHECKING:
     from relight.cli.applying import Site
@@ -85,7 +89,8 @@ def deploy(  # noqa: PLR0913 - one parameter an option
     if not plans:
         if offline or observed_file is not None:
             raise UsageError("deploy: --offline and --observed are for a plan", hint="add --plan")
-        _apply(loaded, config_file, _BUILDERS[builder], as_json=as_json, is_sure=is_sure)
+        with stoppable():
+            _apply(loaded, config_file, _BUILDERS[builder], as_json=as_json, is_sure=is_sure)
         return
     if observed_file is not None:
         case, steps = judged(loaded, read_observed(observed_file), builder=_BUILDERS[builder])
@@ -102,6 +107,8 @@ def deploy(  # noqa: PLR0913 - one parameter an option
         print_json(_report(steps, findings, case))
     else:
         show_plan(steps, findings, case.costs, unasked=unasked)
+        if steps.steps and not stops(findings):
+            click.echo(f"\n{counted(len(steps.steps), 'step')}; do them: relight deploy")
     context.exit(ExitCode.FOUND if stops(findings) else ExitCode.OK)
 
 
@@ -141,12 +148,15 @@ def _apply(loaded: Loaded, config_file: str, builder: Builder, *, as_json: bool,
             case, plan = here.look()
     findings = preflight(case)
     if stops(findings):
-        show_findings(findings)
+        if as_json:
+            print_json(_report(plan, findings, case))
+        else:
+            show_findings(findings)
         raise RelightError("deploy: it would fail, so nothing was changed", hint="correct what is listed above, and run it again")
     if not as_json:
-        show_plan(plan, findings, case.costs)
+        show_plan(plan, findings, case.costs, is_brief=True)
     if plan.steps and not is_sure:
-        click.confirm(f"Do these {len(plan.steps)} steps?", abort=True, err=True)
+        click.confirm(f"Do {'this step' if len(plan.steps) == 1 else f'these {len(plan.steps)} steps'}?", abort=True, err=True)
     found = _carry_out(here, case, plan, began)
     if found.steps:
         keep(found, loaded.folder)
@@ -179,8 +189,10 @@ def _carry_out(here: Site, case: Case, plan: Plan, began: float) -> Receipt:
 
 
 def _show(found: Receipt, case: Case) -> None:
-    what = f"{found.steps} steps in {found.seconds:.0f} s" if found.steps else "nothing to do"
-    click.echo(f"{what}: {found.url or found.service}")
+    if found.steps:
+        click.echo(f"{counted(found.steps, 'step')} in {found.seconds:.0f} s: {found.url or found.service}")
+    else:
+        click.echo(found.url or found.service)
     click.echo(f"  revision  {found.revision or 'none that is ready'}")
     click.echo(f"  image     {found.image}")
     if found.tested is not None:
@@ -189,8 +201,8 @@ def _show(found: Receipt, case: Case) -> None:
         if found.tested.note:
             click.echo(f"  tested    {found.tested.note}")
     click.echo(f"  cost      {_cost(found)}")
-    if found.url is not None:
-        click.echo(f"  ask it    {_asking(found.url, case)}")
+    for line in _asking(found.url, case) if found.url is not None else ():
+        click.echo(f"  ask it    {line}")
 
 
 def _cost(found: Receipt) -> str:
@@ -201,9 +213,19 @@ def _cost(found: Receipt) -> str:
     return f"{usd(found.hour)} an hour awake, {usd(found.wake)} a wake, {idle}{kept}"
 
 
-def _asking(url: str, case: Case) -> str:
-    """How somebody calls it now, as far as it fits a line."""
-    if case.config.deploy.cloudrun.invokers:
-        return f'curl -H "Authorization: Bearer $(gcloud auth print-identity-token)" {url}/v1/models'
-    key = "RELIGHT_KEY=rl_… " if case.config.auth.keys.secret is not None else ""
-    return f"{key}relight chat --url {url}"
+def _asking(url: str, case: Case) -> Iterator[str]:
+    """How somebody calls it now."""
+    config, token = case.config, "Bearer $(gcloud auth print-identity-token)"
+    has_keys, is_guarded = config.auth.keys.secret is not None, bool(config.deploy.cloudrun.invokers)
+    if is_guarded and has_keys:
+        yield f'curl -H "X-Serverless-Authorization: {token}" -H "Authorization: Bearer rl_…" {url}/v1/models'
+    elif is_guarded:
+        yield f'curl -H "Authorization: {token}" {url}/v1/models'
+    elif any(model.task is Task.CHAT for model in config.models.values()):
+        yield f"{'RELIGHT_KEY=rl_… ' if has_keys else ''}relight chat --url {url}"
+    else:
+        key = '-H "Authorization: Bearer rl_…" ' if has_keys else ""
+        yield f"curl {key}{url}/v1/models"
+    if config.assistant.is_there and config.assistant.public and not is_guarded:
+        yield f"{url}/ in a browser"
+        yield f'<script src="{url}/widget.js"></script> on a page that assistant.origins names'

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import Struct
 
-from relight.cli.connected import connected, need_somebody, yes_option
+from relight.cli.connected import connected, connected_to_change, yes_option
 from relight.cli.output import config_option, json_option, print_json, print_table
-from relight.errors import UsageError
+from relight.cli.receipts import forget
+from relight.cli.stopping import stoppable
+from relight.errors import CloudError, UsageError
 
 if TYPE_CHECKING:
+    from relight.cli.progress import Progress
     from relight.cloud.destroying import Estate, Left, Owned
+    from relight.cloud.google import Google
 
 
 class Destroyed(Struct, frozen=True, kw_only=True):
@@ -38,14 +42,14 @@ def destroy(config_file: str, *, as_json: bool, is_sure: bool, plans: bool, keep
     Only what is marked as made by relight for this service goes, for good. APIs stay enabled, logs stay as long as they are kept.
     It can be stopped and run again.
     """
-    if not plans:
-        need_somebody("destroy", as_json=as_json, is_sure=is_sure)
     from relight.cli.progress import Progress
     from relight.cli.target import facts_of
-    from relight.cloud.destroying import estate, remove
+    from relight.cloud.destroying import estate
     from relight.deploy.desired import desire
 
-    loaded, google = connected(config_file)
+    loaded, google = (
+        connected(config_file) if plans else connected_to_change("destroy", config_file, as_json=as_json, is_sure=is_sure)
+    )
     desired = desire(loaded.config, facts_of(loaded))
     with Progress() as progress:
         found = estate(google, desired, progress, keeps_weights=keeps_weights)
@@ -55,11 +59,10 @@ def destroy(config_file: str, *, as_json: bool, is_sure: bool, plans: bool, keep
     if goes_on and not is_sure:
         _ask(desired.service)
     if goes_on:
-        with Progress() as progress:
-            for one in found.owned:
-                remove(google, one, progress)
-                progress.rest()
-                progress.say(f"removed {one.kind} {one.name}")
+        with stoppable(), Progress() as progress:
+            _remove(google, found.owned, progress)
+    if not plans and not _has_service(found.left):
+        forget(loaded.folder, google.project, google.region, desired.service)
     if as_json:
         print_json(
             Destroyed(
@@ -73,6 +76,32 @@ def destroy(config_file: str, *, as_json: bool, is_sure: bool, plans: bool, keep
         )
     elif goes_on:
         click.echo(f"nothing of {desired.service} is left in {google.project}, {google.region}" + _but(found))
+
+
+def _remove(google: Google, owned: tuple[Owned, ...], progress: Progress) -> None:
+    """Take one after the other away; whoever stops it, or is refused, is told how far it went."""
+    from relight.cloud.destroying import remove
+
+    gone = 0
+    try:
+        for one in owned:
+            remove(google, one, progress)
+            gone += 1
+            progress.rest()
+            progress.say(f"removed {one.kind} {one.name}")
+    except (KeyboardInterrupt, CloudError):
+        progress.rest()
+        at = owned[min(gone, len(owned) - 1)]
+        progress.say(f"stopped at {at.kind} {at.name}; {gone} of {len(owned)} are removed")
+        progress.say("what is gone is gone; run it again to go on")
+        raise
+
+
+def _has_service(left: tuple[Left, ...]) -> bool:
+    """Whether the service itself stays, because somebody else made it."""
+    from relight.cloud.destroying import Kind
+
+    return any(one.kind is Kind.SERVICE for one in left)
 
 
 def _ask(service: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import Struct
 
-from relight.cli.connected import connected, need_somebody, yes_option
+from relight.cli.connected import connected_to_change, yes_option
 from relight.cli.output import config_option, json_option, print_json
 from relight.cli.status import age
 from relight.errors import CloudError, UsageError
@@ -37,13 +37,12 @@ def rollback(revision: str | None, config_file: str, *, as_json: bool, is_sure: 
     Nothing is built and nothing starts anew. The next `relight deploy` tests the revision of the configuration, and gives it the
     traffic again.
     """
-    need_somebody("rollback", as_json=as_json, is_sure=is_sure)
     from relight.cli.progress import Progress
     from relight.cloud.back import go_back
     from relight.cloud.reading import settled
     from relight.cloud.standing import revisions_of
 
-    loaded, google = connected(config_file)
+    loaded, google = connected_to_change("rollback", config_file, as_json=as_json, is_sure=is_sure)
     name = loaded.config.service.name
     with Progress() as progress:
         progress.doing(f"looking at {name}")

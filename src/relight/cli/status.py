@@ -7,22 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
-import msgspec
-from msgspec import Struct
 
 from relight.cli.connected import connected
 from relight.cli.output import config_option, json_option, print_json, print_table
+from relight.cli.receipts import last_receipt
 from relight.cloud.journal import escaped
-from relight.decoding import NOT_JSON
 from relight.deploy.price import usd
 from relight.errors import ExitCode
-from relight.values import format_duration
+from relight.values import counted, format_duration
 
 if TYPE_CHECKING:
     from relight.cloud.standing import RevisionState, Standing
 
 _SHOWN: Final = 10
-_UNKNOWN: Final = "unknown (the API is not enabled, or you may not see it)"
+_MONITORING: Final = "monitoring.googleapis.com"
+_LOGGING: Final = "logging.googleapis.com"
 
 
 @click.command()
@@ -47,32 +46,21 @@ def status(context: click.Context, config_file: str, *, as_json: bool) -> None:
     elif found is None:
         click.echo(f"there is no service {name} in {google.project}, {google.region}; relight deploy makes it")
     else:
-        show(found, now, deployed=last_deployment(loaded.folder, found))
+        show(found, now, deployed=last_deployment(loaded.folder, found, now))
     context.exit(ExitCode.FOUND if found is None else ExitCode.OK)
 
 
-class _Receipt(Struct):
-    """What is read of the receipt that the last deployment from here left."""
-
-    project: str
-    region: str
-    service: str
-    revision: str | None
-    steps: int
-    at: str
-
-
-def last_deployment(folder: Path, found: Standing) -> str | None:
-    """What `relight deploy` did last from this folder; None where it left no receipt, or one of another service."""
-    from relight.cli.applying import RECEIPT
-
+def last_deployment(folder: Path, found: Standing, now: datetime) -> str | None:
+    """What `relight deploy` did last from this folder; None where it left no receipt, or one of what is gone meanwhile."""
+    last = last_receipt(folder, found.project, found.region, found.service)
+    if last is None or (last.revision is not None and last.revision not in {one.name for one in found.revisions}):
+        return None
     try:
-        left = msgspec.json.decode((folder / RECEIPT).read_bytes(), type=_Receipt)
-    except (OSError, *NOT_JSON):
+        at = datetime.fromisoformat(last.at).astimezone(UTC)
+    except ValueError:
         return None
-    if (left.project, left.region, left.service) != (found.project, found.region, found.service):
-        return None
-    return f"from here at {escaped(left.at)}: {left.steps} steps, to {escaped(left.revision or 'no revision that is ready')}"
+    when = f"{at:%Y-%m-%d %H:%M} UTC, {age(at, now)} ago"
+    return f"from here ({when}): {counted(last.steps, 'step')}, to {escaped(last.revision or 'no revision that is ready')}"
 
 
 def show(found: Standing, now: datetime, *, deployed: str | None = None) -> None:
@@ -102,26 +90,44 @@ def _lines(found: Standing) -> list[tuple[str, str]]:
         lines.append(("window", f"{window.cron} {window.time_zone}: {does}"))
     lines += [("window", f"{name} was paused or changed; relight deploy sets it right") for name in found.broken_windows]
     if found.tested is not None:
-        lines.append(("tested", f"{found.tested.revision}, with {found.tested.percent} % of the traffic"))
+        lines.append(("tested", f"{found.tested.revision}{_with(found.tested.percent)}"))
+    if (newest := found.unfinished) is not None:
+        lines.append(("unfinished", _unfinished(newest)))
     if found.wakes is None:
-        lines.append(("wakes", _UNKNOWN))
+        lines.append(("wakes", _unknown(_LOGGING, found)))
     elif not found.wakes:
         lines.append(("wakes", "none among the last records of seven days"))
     return [*lines, ("month", _month(found))]
 
 
+def _with(percent: int) -> str:
+    """What a revision had when it was tested."""
+    return {0: ", before it got traffic", 100: ""}.get(percent, f", with {percent} % of the traffic")
+
+
+def _unfinished(newest: RevisionState) -> str:
+    if not newest.is_ready:
+        return f"{newest.name}, the newest, is not ready; relight deploy goes on"
+    has = f"{newest.percent} % of the traffic" if newest.percent else "no traffic"
+    return f"{newest.name}, the newest, has {has} (stopped, or gone back from); relight deploy goes on"
+
+
+def _unknown(api: str, found: Standing) -> str:
+    return f"unknown: {api} is not enabled, or you may not see it (gcloud services enable {api} --project={found.project})"
+
+
 def _instances(found: Standing) -> str:
     kept = f"{found.kept} kept, {found.most or 'no limit'} at most"
     if found.instances is None:
-        return f"{_UNKNOWN}; {kept}"
+        return f"{kept}; at work: {_unknown(_MONITORING, found)}"
     return f"{found.instances.active} at work, {found.instances.idle} idle a few minutes ago; {kept}"
 
 
 def _month(found: Standing) -> str:
     month = found.month
     if month.usd is None or month.billable_s is None:
-        return _UNKNOWN
-    asked = "" if month.requests is None else f"{month.requests} requests, "
+        return _unknown(_MONITORING, found)
+    asked = "" if month.requests is None else f"{counted(month.requests, 'request')}, "
     since = month.since.strftime("%-d %B")
     hours = month.billable_s / 3600
     said = f"about {usd(month.usd)} since {since} (UTC), minutes late and before the free tier: {asked}{hours:.1f} hours paid"

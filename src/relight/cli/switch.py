@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import Struct
 
-from relight.cli.connected import connected, need_somebody, yes_option
+from relight.cli.connected import connected_to_change, yes_option
 from relight.cli.output import config_option, json_option, print_json
 from relight.deploy.price import usd
 from relight.errors import CloudError
@@ -55,11 +55,10 @@ def on(config_file: str, *, as_json: bool, is_sure: bool) -> None:
 
 
 def _switch(to: str, config_file: str, do: Callable[[Google, str], None], *, as_json: bool, is_sure: bool) -> None:
-    need_somebody(to, as_json=as_json, is_sure=is_sure)
     from relight.cli.progress import Progress
     from relight.cloud.reading import found_service
 
-    loaded, google = connected(config_file)
+    loaded, google = connected_to_change(to, config_file, as_json=as_json, is_sure=is_sure)
     name = loaded.config.service.name
     with Progress() as progress:
         progress.doing(f"looking at {name}")

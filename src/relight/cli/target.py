@@ -36,25 +36,32 @@ from relight.weights.wanted import State, keeps_weights, size_of, state, wanted
 TARGETS: Final = ("cloudrun",)
 CONFIG: Final = "app/relight.toml"
 _REQUEST_S: Final = 10.0
-_RESULTS: Final = {
-    Severity.PASS: Result.PASS,
-    Severity.NOTE: Result.PASS,
-    Severity.WARNING: Result.WARN,
-    Severity.ERROR: Result.FAIL,
-}
 
 
 def target_checks(case: Case, unasked: str | None) -> Iterator[Check]:
     """What is known about deploying to Cloud Run, as rows of the doctor; the last says what nobody asked the cloud, and why."""
     unknown = []
     for finding in preflight(case):
-        if finding.severity is Severity.UNKNOWN:
+        if finding.severity is Severity.UNKNOWN and case.observed is None:
             unknown.append(f"{finding.check}: {finding.what}")
         else:
-            yield Check(_RESULTS[finding.severity], f"cloudrun: {finding.check}", seen(finding), advice(finding))
+            yield Check(_result(finding), f"cloudrun: {finding.check}", seen(finding), advice(finding))
     if unknown:
         why = f" ({unasked})" if unasked else ""
         yield Check(Result.PASS, "cloudrun: in the cloud", f"not asked{why}: {'; '.join(unknown)}", "relight deploy looks first")
+
+
+def _result(finding: Finding) -> Result:
+    """What it is to the doctor: a note is to be looked at where lines would fit better, and so is what the cloud did not say."""
+    match finding.severity:
+        case Severity.ERROR:
+            return Result.FAIL
+        case Severity.PASS:
+            return Result.PASS
+        case Severity.NOTE:
+            return Result.WARN if finding.fit else Result.PASS
+        case _:
+            return Result.WARN
 
 
 def seen(finding: Finding) -> str:
@@ -68,13 +75,18 @@ def advice(finding: Finding) -> str | None:
 
 
 def judged(
-    loaded: Loaded, observed: Observed | None, *, builder: Builder = Builder.CLOUD, typed: frozenset[str] = frozenset()
+    loaded: Loaded,
+    observed: Observed | None,
+    *,
+    builder: Builder = Builder.CLOUD,
+    typed: frozenset[str] = frozenset(),
+    known: Facts | None = None,
 ) -> tuple[Case, Plan]:
     """The case for preflight, and the plan; with `observed` None, as if the project were empty.
 
-    `typed` are the secrets whose text somebody typed.
+    `typed` are the secrets whose text somebody typed, `known` are facts that were looked at before.
     """
-    facts = facts_of(loaded, builder=builder)
+    facts = known or facts_of(loaded, builder=builder)
     facts = structs.replace(facts, secrets_here=facts.secrets_here | typed)
     desired = desire(loaded.config, facts)
     has_gpu = loaded.config.deploy.cloudrun.gpu is not None

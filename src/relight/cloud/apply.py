@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from msgspec.structs import replace
+
 from relight.cloud import (
     accounts,
     buckets,
@@ -52,6 +54,8 @@ from relight.deploy.steps import (
 from relight.errors import CloudError, CloudLost
 
 _ROUNDS: Final = 5
+"""Without a step that was done."""
+_MOST_STEPS: Final = 200
 _LINES: Final = 20
 
 
@@ -146,9 +150,16 @@ class Applier:
         return told
 
     def _try(self, step: SmokeTest) -> None:
+        door = release.door_of(self._google, step.name)
         url, audience = release.address_of(self._google, step.name, percent=step.percent)
-        self.tried.append(trial.trial(self._google, url, audience, wants=self._wants, show=self._show))
-        release.mark_tested(self._google, step.name, step.percent)
+        wants = replace(
+            self._wants,
+            guarded=self._wants.guarded or door.is_guarded,
+            is_reachable=self._wants.is_reachable and door.is_reachable,
+        )
+        self.tried.append(trial.trial(self._google, url, audience, wants=wants, show=self._show))
+        # That of the revision that was asked: somebody else may have made another meanwhile.
+        release.mark_tested(self._google, step.name, step.percent, revision=door.revision)
 
 
 def apply(plan: Plan, again: Callable[[], Plan], do: Callable[[Step], None], told: Steps) -> int:
@@ -156,10 +167,9 @@ def apply(plan: Plan, again: Callable[[], Plan], do: Callable[[Step], None], tol
 
     Raises `CloudError` for the first step that fails, and when it does not come to rest.
     """
-    done = 0
-    for _ in range(_ROUNDS):
-        if not plan.steps:
-            return done
+    done, idle = 0, 0
+    while plan.steps and idle < _ROUNDS and done < _MOST_STEPS:
+        before = done
         told.planned(plan.steps)
         try:
             for step in plan.steps:
@@ -167,12 +177,16 @@ def apply(plan: Plan, again: Callable[[], Plan], do: Callable[[Step], None], tol
                 do(step)
                 told.ends(step)
                 done += 1
+            reason = "something has changed meanwhile: there is more to do"
         except CloudLost as error:
-            told.again(error.message)
+            reason = error.message
+        idle = idle + 1 if done == before else 0
         plan = again()
+        if plan.steps:
+            told.again(reason)
     if plan.steps:
         raise CloudError(
-            f"cloud: after {_ROUNDS} rounds there is still something to do: {plan.steps[0].kind} {plan.steps[0].target}",
+            f"cloud: after {done} steps there is still something to do: {plan.steps[0].kind} {plan.steps[0].target}",
             hint="somebody else may be changing the same service: run it again when they are done",
         )
     return done

@@ -17,7 +17,7 @@ from relight.cloud.upload import Target, upload
 from relight.deploy.names import labels
 from relight.deploy.observed import BucketState
 from relight.deploy.steps import CreateBucket, UploadWeights
-from relight.errors import CloudError, UsageError
+from relight.errors import CloudError, CloudLost, UsageError
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket
@@ -51,7 +51,7 @@ def found_buckets(google: Google, names: Iterable[str], objects: Mapping[str, It
 def create_bucket(google: Google, step: CreateBucket) -> None:
     """Make a private bucket; one of ours that is there already is left as it is.
 
-    Raises `CloudError`, also when the name is taken by somebody else.
+    Raises `CloudError`, also when the name is taken by somebody else; `CloudLost` for a conflict with nobody that can be seen.
     """
     bucket = google.storage.bucket(step.name)
     bucket.labels = step.labels
@@ -74,6 +74,10 @@ def create_bucket(google: Google, step: CreateBucket) -> None:
         if not is_there(error):
             raise
         if _ours(google, step.name) is None:
+            if _stranger(google, step.name) is None:
+                raise CloudLost(
+                    f"cloud: could not make the bucket {step.name}: Google was at it at the same moment", hint="run it again"
+                ) from error
             raise CloudError(
                 f"bucket {step.name}: somebody else has one of that name: they are shared by everybody",
                 hint="set deploy.cloudrun.bucket to another name",
@@ -107,8 +111,14 @@ def buckets_of(google: Google, service: str) -> tuple[str, ...]:
 
 def delete_bucket(google: Google, name: str, show: Show) -> None:
     """Remove a bucket with all that is in it; what is gone already counts as removed. Blocks. Raises `CloudError`."""
-    bucket, gone = google.storage.bucket(name), 0
+    bucket, gone, before = google.storage.bucket(name), 0, list[str]()
     while names := _some(google, bucket):
+        if names == before:
+            raise CloudError(
+                f"cloud: could not empty the bucket {name}: {names[0]} stays though it was removed",
+                hint=f"run: gcloud storage rm --recursive gs://{name}, and then this again",
+            )
+        before = names
         show.doing(f"removing what is in gs://{name}: {gone} objects are gone")
         _remove(google, bucket, names)
         gone += len(names)

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple
 from relight.cloud.buckets import LOGS, delete_object
 from relight.cloud.buildlog import BuildLog
 from relight.cloud.builds import GOING, begin, is_unsure, request, running_build, source_of
+from relight.cloud.calls import plain
 from relight.cloud.upload import Target, upload
 from relight.deploy.causes import cause
 from relight.deploy.context import pack
@@ -45,8 +46,9 @@ def build_image(  # noqa: PLR0913 - what is built, from what, by whom, where, to
 ) -> str:
     """Build the image of `step` and push it; returns its digest, `sha256:…`. Blocks for as long as it takes.
 
-    `account` is the e-mail address of who builds, `bucket` where context and log go. Raises `CloudError` with the end of the log
-    when the build fails. Ctrl-C leaves it running: the next run joins it.
+    `account` is the e-mail address of who builds, `bucket` where context and log go. Raises `CloudError` with what is likely
+    behind it when the build fails: its log was told to `show`, as far as it could be read. Ctrl-C leaves it running: the next run
+    joins it.
     """
     name = running_build(google, step.name)
     if name is None:
@@ -57,7 +59,7 @@ def build_image(  # noqa: PLR0913 - what is built, from what, by whom, where, to
     # Not before: one that still waits for a worker has not fetched it.
     _forget(google, bucket, step.name)
     if ended.status.name != "SUCCESS":
-        raise _failed(ended, tail)
+        raise _failed(google, ended, tail)
     return _digest(ended, step.name) or pushed_digest(google, step.name)
 
 
@@ -97,8 +99,8 @@ def _uploaded(google: Google, step: BuildImage, here: Here, show: Show, where: _
     what = "upload the context of the image"
     target = Target(what, "context", where.bucket, source_of(step.name), content_type="application/gzip")
     with _packed(here, show) as (file, size):
-        upload(google, file, target, show)
-    return request(google, step.name, size, account=where.account, bucket=where.bucket)
+        generation = upload(google, file, target, show)
+    return request(google, step.name, size, account=where.account, bucket=where.bucket, generation=generation)
 
 
 @contextmanager
@@ -128,8 +130,8 @@ def _forget(google: Google, bucket: str, reference: str) -> None:
 def _watched(google: Google, name: str, bucket: str, show: Show) -> tuple[Build, Sequence[str]]:
     """The build when it has ended, however; its log goes to `show` meanwhile. Google ends it when its time is over."""
     log = BuildLog(google, bucket, LOGS, _id(name))
-    show.doing(f"building {_id(name)}")
     try:
+        show.doing(f"building {_id(name)}")
         while True:
             build = google.call("ask how the build is", google.builds.get_build, request={"name": name})
             has_ended = build.status.name not in GOING
@@ -150,14 +152,19 @@ def _tell(lines: Iterator[str], show: Show) -> None:
         show.doing(str(error))
 
 
-def _failed(build: Build, tail: Sequence[str]) -> CloudError:
-    detail = build.failure_info.detail or build.status_detail or "no reason given"
-    said = f"cloud: the build {build.id} ended with {build.status.name}: {detail}"
-    if tail:
-        said += "; the last lines of its log:" + "".join(f"\n  {line}" for line in tail)
+def _failed(google: Google, build: Build, tail: Sequence[str]) -> CloudError:
+    """How it ended, and what is likely behind it; the log, whose end is `tail`, was told already."""
+    detail = plain(build.failure_info.detail or build.status_detail).rstrip(".")
+    said = f"cloud: the build {build.id} ended with {build.status.name}" + (f": {detail}" if detail else "")
     found = cause(f"BUILD_{build.status.name}", "\n".join([detail, *tail]))
-    advice = f"{found.why}: {found.do}" if found else "correct what the log names, and run it again"
-    return CloudError(said, hint=f"{advice}; the whole log: {build.log_url}")
+    advice = f"{found.why}: {found.do}" if found else "correct what its log names, and run it again"
+    return CloudError(said, hint=f"{advice}; the whole log: {_page(google, build)}")
+
+
+def _page(google: Google, build: Build) -> str:
+    """Where a browser shows the log, whichever project it was at last."""
+    has_project = "project=" in build.log_url
+    return build.log_url if has_project else f"{build.log_url}{'&' if '?' in build.log_url else '?'}project={google.project}"
 
 
 def _digest(build: Build, reference: str) -> str | None:

@@ -51,8 +51,14 @@ def source_of(reference: str) -> str:
     return f"{SOURCES}{reference.rpartition(':')[2]}.tar.gz"
 
 
-def request(google: Google, reference: str, size: int, *, account: str, bucket: str) -> Build:
-    """The build as it is asked for; `size` is what the context takes unpacked, in bytes."""
+def request(  # noqa: PLR0913 - what a build is
+    google: Google, reference: str, size: int, *, account: str, bucket: str, generation: int = 0
+) -> Build:
+    """The build as it is asked for; `size` is what the context takes unpacked, in bytes.
+
+    `generation` is that of the object which was uploaded: whoever else may write to the bucket, the service itself among them,
+    puts nothing into the image. 0 is whichever is there.
+    """
     from google.cloud.devtools.cloudbuild_v1 import Build
 
     place, _, tag = reference.rpartition(":")
@@ -61,7 +67,7 @@ def request(google: Google, reference: str, size: int, *, account: str, bucket: 
     argv += [f"--cache-from={cache}", "--build-arg=BUILDKIT_INLINE_CACHE=1", "."]
     timeout_s, disk_gb = limits(size)
     return Build(
-        source={"storage_source": {"bucket": bucket, "object_": source_of(reference)}},
+        source={"storage_source": {"bucket": bucket, "object_": source_of(reference), "generation": generation}},
         steps=[{"name": _DOCKER, "args": argv, "env": ["DOCKER_BUILDKIT=1"]}],
         images=[reference, cache],
         timeout={"seconds": timeout_s},

@@ -26,6 +26,7 @@ _TRANSIENT: Final = frozenset({429, 500, 502, 503, 504})
 _BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0)
 # The clients put method and address before Google's own words.
 _ASKED: Final = re.compile(r"^[A-Z]+ https?://\S+: ")
+_MOST_SAID: Final = 1000
 _SETTLE_S: Final = (2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 30.0, 30.0)
 
 
@@ -38,13 +39,14 @@ def asked(what: str, ask: Callable[[], T], *, sleep: Sleep, is_safe: bool = True
     """
     from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.auth.exceptions import GoogleAuthError
+    from google.protobuf.json_format import ParseError
     from requests.exceptions import RequestException
 
     waits = {_Wait.NEVER: [], _Wait.BACKOFF: list(_BACKOFF_S), _Wait.SETTLE: list(_SETTLE_S)}
     while True:
         try:
             return ask()
-        except (GoogleAPICallError, GoogleAuthError, RequestException, RetryError, OSError) as error:
+        except (GoogleAPICallError, GoogleAuthError, ParseError, RequestException, RetryError, OSError) as error:
             failure, wait = _judged(what, error, is_safe=is_safe, settles=settles)
             if not waits[wait]:
                 raise failure from error
@@ -79,11 +81,22 @@ def refused(what: str, error: GoogleAPICallError) -> CloudError:
     """Google's refusal in our words: what was done, its own message, what to do about it."""
     from relight.deploy.causes import cause
 
-    message = _ASKED.sub("", str(error.message or error))
+    message = plain(_ASKED.sub("", str(error.message or error)))
     found = cause(status_of(error), message)
     told = CloudError(f"cloud: could not {what}: {message}", hint=None if found is None else found.do)
     told.__cause__ = error
     return told
+
+
+def plain(text: str) -> str:
+    """What a server says, as a message can quote it: no page of HTML, nothing that drives a terminal, and not without end.
+
+    Who answers may be a proxy, or the page on which one signs in to a network.
+    """
+    if text.lstrip()[:1] == "<":
+        text = re.sub(r"<[^>]*>", " ", text[: 20 * _MOST_SAID])
+    words = " ".join("".join(char if char.isprintable() else " " for char in text[: 10 * _MOST_SAID]).split())
+    return words if len(words) <= _MOST_SAID else f"{words[: _MOST_SAID - 1]}…"
 
 
 def status_of(error: GoogleAPICallError) -> str:
@@ -110,7 +123,7 @@ def is_there(error: CloudError) -> bool:
 
 
 def lost(what: str, error: Exception) -> CloudLost:
-    """The connection broke."""
+    """The connection broke, or what answered was not Google."""
     hint = "look at the connection, and run it again: what is done stays done"
     return CloudLost(f"cloud: lost the connection while trying to {what} ({type(error).__name__})", hint=hint)
 
@@ -118,7 +131,7 @@ def lost(what: str, error: Exception) -> CloudLost:
 def _unauthenticated(what: str, error: Exception) -> CloudError:
     from relight.deploy.causes import cause
 
-    said = str(error.args[0]) if error.args else type(error).__name__
+    said = plain(str(error.args[0])) if error.args else type(error).__name__
     found = cause("UNAUTHENTICATED", said)
     return CloudError(
         f"cloud: could not {what}: the credentials were not taken ({said})",

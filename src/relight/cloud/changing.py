@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from relight.cloud.calls import FRESH_API, either, is_missing, is_there, unsettled
+from relight.cloud.calls import FRESH_API, either, is_missing, is_there, plain, unsettled
 from relight.cloud.reading import SLACK_S, dry, full, progress, read_service
 from relight.cloud.states import service_from, short
 from relight.deploy.causes import cause
@@ -169,7 +169,8 @@ def _said(condition: Any) -> tuple[str, str, str]:
     from google.protobuf.json_format import MessageToDict
 
     said = MessageToDict(type(condition).pb(condition))
-    return said.get("state", ""), str(said.get("revisionReason") or said.get("reason") or ""), said.get("message", "")
+    reason = str(said.get("revisionReason") or said.get("reason") or "")
+    return said.get("state", ""), reason, plain(said.get("message", ""))
 
 
 __all__ = [

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from relight.cloud.accounts import accounts_of, delete_account
 from relight.cloud.buckets import buckets_of, delete_bucket
-from relight.cloud.grants import found_grants, revoke
+from relight.cloud.grants import accounts_on, found_grants, revoke
 from relight.cloud.reading import read_service
 from relight.cloud.registry import delete_repository, found_repository, images_of
 from relight.cloud.release import delete_service
@@ -28,11 +28,14 @@ from relight.deploy import names
 from relight.deploy.desired import Desired, Grant
 from relight.deploy.price import usd
 from relight.deploy.warm import region_of
+from relight.values import counted
 
 if TYPE_CHECKING:
     from relight.cloud.google import Google
     from relight.cloud.work import Show
 
+_LEAST_USD: Final = 0.001
+"""What is less is not worth a number."""
 _ON_BUCKETS: Final = ("roles/storage.objectUser", "roles/storage.legacyBucketReader")
 
 
@@ -84,12 +87,15 @@ def estate(google: Google, desired: Desired, show: Show, *, keeps_weights: bool 
         for name in secrets_of(google, service)
     ]
     buckets = [Owned(kind=Kind.BUCKET, name=name, cost=_bucket_cost(google, name)) for name in buckets_of(google, service)]
-    if keeps_weights:
-        left += [Left(kind=Kind.BUCKET, name=one.name, why="weights are kept (--keep-weights)") for one in buckets]
-    else:
-        owned += buckets
-    left += _foreign_bucket(google, desired, [one.name for one in buckets])
     accounts = accounts_of(google, service)
+    for one in buckets:
+        others = [] if keeps_weights else _others_on(google, desired, one.name, accounts)
+        if keeps_weights or others:
+            why = f"others use it too: {', '.join(others)}" if others else "weights are kept (--keep-weights)"
+            left.append(Left(kind=Kind.BUCKET, name=one.name, why=why))
+        else:
+            owned.append(one)
+    left += _foreign_bucket(google, desired, [one.name for one in buckets])
     owned += _roles(google, desired, accounts, owned, [one.name for one in left if one.kind is Kind.BUCKET])
     owned += [Owned(kind=Kind.ACCOUNT, name=email, cost="nothing") for email in accounts]
     return Estate(owned=tuple(owned), left=tuple(left))
@@ -147,7 +153,7 @@ def _repository(google: Google, service: str) -> Iterator[Owned | Left]:
         return
     images = images_of(google, name)
     size = sum(image.size for image in images) / 1e9
-    cost = f"{usd(size * prices.SURROUNDINGS.image_gb_month)} a month for {len(images)} images"
+    cost = f"{_monthly(size * prices.SURROUNDINGS.image_gb_month)} for {counted(len(images), 'image')}"
     yield Owned(kind=Kind.REPOSITORY, name=name, cost=cost)
 
 
@@ -157,7 +163,18 @@ def _bucket_cost(google: Google, name: str) -> str:
 
     none: list[int] = []
     sizes = seen(lambda: google.call(f"see what is in the bucket {name}", ask), none)
-    return f"{usd(sum(sizes) / 1e9 * prices.SURROUNDINGS.bucket_gb_month)} a month for {len(sizes)} objects"
+    return f"{_monthly(sum(sizes) / 1e9 * prices.SURROUNDINGS.bucket_gb_month)} for {counted(len(sizes), 'object')}"
+
+
+def _monthly(amount: float) -> str:
+    return f"{usd(amount)} a month" if amount == 0 or amount >= _LEAST_USD else "next to nothing"
+
+
+def _others_on(google: Google, desired: Desired, bucket: str, accounts: Iterable[str]) -> list[str]:
+    """Accounts of others that may use a bucket of ours: another service whose configuration names it, say."""
+    ours = {f"serviceAccount:{email}" for email in accounts}
+    ours |= {grant.member for grant in (*desired.grants, *desired.builder_grants)}
+    return sorted(member.partition(":")[2] for member in accounts_on(google, f"bucket:{bucket}") - ours)
 
 
 def _foreign_bucket(google: Google, desired: Desired, ours: Iterable[str]) -> Iterator[Left]:

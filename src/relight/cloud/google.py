@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 from relight.cloud.calls import TIMEOUT_S, Again, Sleep, asked, lost
 from relight.errors import CloudError, ConfigError
@@ -32,7 +32,9 @@ ENDPOINT: Final = "RELIGHT_GOOGLE_ENDPOINT"
 SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/userinfo.email", "openid")
 _POLL_S: Final = (1.0, 1.0, 2.0, 3.0, 5.0)
 _EXTRA: Final = "install what it takes to deploy: pip install 'relight[google]'"
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_STORAGE: Final = "https://storage.googleapis.com"
+# As plain as an address can be: programs differ in what they make of a backslash or a user before the host.
+_HERE: Final = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
 
 
 class NotSignedIn(CloudError):
@@ -184,7 +186,8 @@ class Google:
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         from google.cloud.storage import Client
 
-        options = {"api_endpoint": self.endpoint} if self.endpoint else None
+        # Always said: else an emulator's address in STORAGE_EMULATOR_HOST, for other programs, would be sent the token.
+        options = {"api_endpoint": self.endpoint or _STORAGE}
         return Client(project=self.project, credentials=self.credentials, client_options=options)
 
     def _made(self, client: Callable[..., T]) -> T:
@@ -208,7 +211,12 @@ def signed_in(project: str, region: str, *, env: Mapping[str, str] = os.environ,
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about the quota project, which is set below
             credentials, _ = google.auth.default(scopes=SCOPES)
-    except DefaultCredentialsError:
+    except (DefaultCredentialsError, OSError) as error:
+        if named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+            raise CloudError(
+                f"cloud: GOOGLE_APPLICATION_CREDENTIALS={named}: {_said(error)}",
+                hint="name a key file that can be read, or unset it",
+            ) from None
         raise NotSignedIn(
             "cloud: nobody is signed in to Google",
             hint="run: gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to a key file",
@@ -221,10 +229,14 @@ def signed_in(project: str, region: str, *, env: Mapping[str, str] = os.environ,
     return Google(credentials, project=project, region=region, endpoint=endpoint_of(env), sleep=sleep)
 
 
+def _said(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error.args[0] if error.args else error)
+
+
 def endpoint_of(env: Mapping[str, str]) -> str | None:
     """The address of `RELIGHT_GOOGLE_ENDPOINT`, on this machine: a token for all of Google goes there. Raises `ConfigError`."""
     found = env.get(ENDPOINT, "").rstrip("/")
-    if found and urlsplit(found).hostname not in _LOOPBACK:
+    if found and not _HERE.fullmatch(found):
         raise ConfigError(
             f'{ENDPOINT}: should be an address on this machine, got "{found}"', hint="leave it unset: it is for tests"
         )

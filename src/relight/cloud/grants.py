@@ -46,6 +46,12 @@ def found_grants(google: Google, wanted: Iterable[Grant]) -> frozenset[Grant]:
     return frozenset(grant for grant in grants if _holds(bindings[grant.on], grant))
 
 
+def accounts_on(google: Google, on: str) -> frozenset[str]:
+    """The service accounts that have any role on a thing, as `serviceAccount:EMAIL`; none where it may not be looked at."""
+    members = {one for binding in _found_bindings(google, on) for one in binding.get("members", ())}
+    return frozenset(one for one in members if one.startswith("serviceAccount:"))
+
+
 def grant(google: Google, step: GrantRole) -> None:
     """Give the role; one that is given already is left. Waits for an account, or a thing, that was made a moment ago."""
     given = step.grant
@@ -186,4 +192,4 @@ def _place(google: Google, on: str) -> _Place:
             raise ValueError(f"nothing of that kind has a policy: {on}")
 
 
-__all__ = ["found_grants", "grant", "revoke"]
+__all__ = ["accounts_on", "found_grants", "grant", "revoke"]

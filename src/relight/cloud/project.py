@@ -176,7 +176,7 @@ def _owner(google: Google, token: str | None) -> str | None:
 
     def ask() -> str | None:
         address = f"{google.endpoint or f'https://{_TOKENS}'}/tokeninfo"
-        reply = requests.post(address, data={"access_token": token}, timeout=TIMEOUT_S)
+        reply = requests.post(address, data={"access_token": token}, timeout=TIMEOUT_S, allow_redirects=False)
         if reply.status_code == _UNKNOWN_TOKEN:
             return None
         if not reply.ok:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 from collections import deque
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from relight.cloud.work import Here, Show
 
 _TAIL: Final = 20
+_REGISTRY: Final = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev")
 _USER: Final = "oauth2accesstoken"
 """The name under which the registry takes an access token for a password."""
 # Cloud Run has no other, whatever this machine is.
@@ -54,6 +56,10 @@ def push_image(  # noqa: PLR0913 - what is built, from what, by what, where, tol
 
 def _pushed(google: Google, program: str, reference: str, private: Path, show: Show) -> str:
     host = reference.partition("/")[0]
+    if not _REGISTRY.fullmatch(host):
+        raise CloudError(
+            f"cloud: {host} is no registry of Google's, and is not given a token", hint="check deploy.cloudrun.region"
+        )
     # Podman keeps the password where it is told; docker keeps it with its other settings, which it needs.
     keeps = [f"--authfile={private / 'auth.json'}"] if program == "podman" else []
     show.doing(f"pushing {reference}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from relight.cloud.calls import is_disabled, is_missing, status_of
-from relight.cloud.states import bytes_of, json_of, milli, service_from, short, state_of, template_of
+from relight.cloud.calls import is_disabled, is_missing, plain, status_of
+from relight.cloud.states import json_of, service_from, short, state_of, template_of
 from relight.config.deploy import Gpu
 from relight.deploy import quota
 from relight.deploy.body import SETTINGS_MASK, TEMPLATE_MASK, service_body, settings_over, template_over
@@ -103,7 +103,10 @@ def progress(service: Service) -> str:
 
 
 def held_quotas(google: Google, except_service: str) -> dict[str, int]:
-    """What the other services of the region may take at most, by quota, in the unit of each (`deploy.quota`)."""
+    """The GPUs that the other services of the region may take at most, by quota, in the unit of each (`deploy.quota`).
+
+    CPUs and memory are metered as instances run, and most instances of a service are seldom all there: nothing is held of those.
+    """
     held: dict[str, int] = {}
     for service in every_service(google):
         if short(service.name) != except_service:
@@ -130,18 +133,15 @@ def every_service(google: Google) -> Iterator[Service]:
 
 
 def _holds(said: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    template, scaling = said.get("template", {}), said.get("scaling", {})
-    known = template_of(template, project="")
+    known, scaling = template_of(said.get("template", {}), project=""), said.get("scaling", {})
+    if known.accelerator not in {gpu.value for gpu in Gpu}:
+        return
     most = min(known.max_instances, scaling.get("maxInstanceCount") or known.max_instances)
     if scaling.get("scalingMode") == "MANUAL":
         most = scaling.get("manualInstanceCount", 0)
-    limits = [one.get("resources", {}).get("limits", {}) for one in template.get("containers", ())]
-    yield quota.CPU_QUOTA, most * sum(milli(one.get("cpu", "1")) for one in limits)
-    yield quota.MEMORY_QUOTA, most * sum(bytes_of(one.get("memory", "512Mi")) for one in limits)
-    if known.accelerator in {gpu.value for gpu in Gpu}:
-        shape = Shape(cpu=0, memory=0, gpu=Gpu(known.accelerator))
-        need = quota.needs(shape, most, zonal_redundancy=not known.gpu_zonal_redundancy_disabled)[0]
-        yield need.quota, need.total
+    shape = Shape(cpu=0, memory=0, gpu=Gpu(known.accelerator))
+    need = quota.needs(shape, most, zonal_redundancy=not known.gpu_zonal_redundancy_disabled)[0]
+    yield need.quota, need.total
 
 
 # --- whether it would be taken
@@ -189,7 +189,7 @@ def dry(google: Google, what: str, method: Callable[..., Any], fields: dict[str,
     operation = google.call(what, method, request={**fields, "validate_only": True}, **how)
     # It is not polled: nothing goes on, and the server keeps no such operation.
     if operation.operation.HasField("error"):
-        said = operation.operation.error.message
+        said = plain(operation.operation.error.message)
         raise CloudError(f"cloud: could not {what}: {said}")
 
 

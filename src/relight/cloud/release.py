@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from relight.cloud.calls import FRESH_ACCOUNT, is_missing, is_there
 from relight.cloud.changing import RevisionFailed, awaited, conflict, created, patched, updated
-from relight.cloud.reading import INVOKER, SLACK_S, full, plain_members, settled
+from relight.cloud.opening import ANYBODY, is_open, need_own_doors
+from relight.cloud.reading import INVOKER, SLACK_S, full, invokers_of, plain_members, settled
 from relight.cloud.states import OFF, is_off, json_of, limits_before, note_of_test, short, state_of, traffic_body
 from relight.cloud.work import Silent
 from relight.deploy.body import SETTINGS_MASK, TEMPLATE_MASK, service_body, settings_over, template_over
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _ROUNDS: Final = 3
 _ALL: Final = (Traffic(revision=None, percent=100),)
+_EVERYWHERE: Final = "INGRESS_TRAFFIC_ALL"
 
 # --- a deployment
 
@@ -113,16 +115,29 @@ def _with_digest(step: DeployRevision, digest: str | None) -> Template:
 
 
 def update_service(google: Google, step: UpdateService) -> None:
-    """Change what belongs to the service as a whole; the labels of others stay. Raises `CloudError`."""
+    """Change what belongs to the service as a whole; the labels of others stay.
+
+    Raises `CloudError`, also where it would open a revision that was made for being closed.
+    """
     service = _there(google, step.name)
     said, there = json_of(service), state_of(service)
+    if step.settings.invoker_iam_disabled and not there.settings.invoker_iam_disabled:
+        need_own_doors(google, step.name, there)
     change = settings_over(said, merged_settings(there.settings, step.settings))
     patched(google, f"change the settings of {step.name}", service, change, SETTINGS_MASK)
 
 
 def set_invokers(google: Google, step: SetInvokers) -> None:
-    """Let exactly these members call the service; other roles, and bindings with a condition, stay. Raises `CloudError`."""
+    """Let exactly these members call the service; other roles, and bindings with a condition, stay.
+
+    Raises `CloudError`, also where it would open a revision that was made for being closed.
+    """
     from google.iam.v1 import policy_pb2
+
+    if ANYBODY & set(step.added):
+        there = state_of(_there(google, step.name))
+        if not there.settings.invoker_iam_disabled:
+            need_own_doors(google, step.name, there)
 
     what, name = f"set who may call {step.name}", full(google, step.name)
     for _ in range(_ROUNDS):
@@ -144,10 +159,15 @@ def set_invokers(google: Google, step: SetInvokers) -> None:
 
 
 def shift_traffic(google: Google, step: ShiftTraffic, show: Show) -> None:
-    """Give the latest revision its share, the rest to the one before; all of it goes to "the latest". Raises `CloudError`."""
+    """Give the latest revision its share, the rest to the one before; all of it goes to "the latest".
+
+    Raises `CloudError`; `CloudLost` when the latest is not the one that answered: somebody else made another meanwhile.
+    """
     show.doing(f"giving {step.percent} % of the traffic to the latest revision of {step.name}")
     service = _there(google, step.name)
     there = state_of(service)
+    if there.tested is None or there.tested.revision != there.latest_ready:
+        raise conflict(step.name)
     shares: tuple[Traffic, ...] = _ALL
     if step.percent < 100:
         if step.previous in (None, there.latest_ready):
@@ -165,6 +185,22 @@ def mark_tested(google: Google, name: str, percent: int, *, revision: str | None
     note = note_of_test(revision or short(service.latest_ready_revision), percent)
     annotations = {**service.annotations, TESTED: note}
     patched(google, f"note that {name} answered", service, {"annotations": annotations}, ("annotations",))
+
+
+class Door(NamedTuple):
+    """How the service can be asked at this moment: its latest revision, whether Google asks who comes, whether from anywhere."""
+
+    revision: str
+    is_guarded: bool
+    is_reachable: bool
+
+
+def door_of(google: Google, name: str) -> Door:
+    """How it stands now, and not as it should in the end: what opens a service comes after its test. Raises `CloudError`."""
+    service = _there(google, name)
+    there = state_of(service)
+    is_guarded = not is_open(there, ()) and "allUsers" not in invokers_of(google, service.name)
+    return Door(there.latest_ready or "", is_guarded, there.settings.ingress == _EVERYWHERE)
 
 
 def address_of(google: Google, name: str, *, percent: int) -> tuple[str, str]:
@@ -261,10 +297,12 @@ def _there(google: Google, name: str) -> Service:
 
 
 __all__ = [
+    "Door",
     "RevisionFailed",
     "address_of",
     "delete_service",
     "deploy_revision",
+    "door_of",
     "mark_tested",
     "set_invokers",
     "set_off",

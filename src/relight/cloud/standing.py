@@ -33,6 +33,7 @@ _RECENT: Final = timedelta(minutes=6)
 _LOOKS_BACK: Final = timedelta(days=7)
 _MOST_ENTRIES: Final = 200
 _WAKES: Final = 5
+_ALL: Final = 100
 
 
 class RevisionState(Struct, frozen=True, kw_only=True):
@@ -92,6 +93,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     most: int
     tested: Tested | None
     revisions: tuple[RevisionState, ...]
+    unfinished: RevisionState | None
+    """The newest revision where it has not all of the traffic: a deployment stopped, or somebody went back from it."""
     instances: Instances | None
     windows: tuple[Schedule, ...]
     broken_windows: tuple[str, ...]
@@ -108,6 +111,7 @@ def standing(google: Google, name: str, *, now: datetime) -> Standing | None:
     state = state_of(service)
     instance = instance_of(state.template, google.region)
     windows = found_schedules(google, name)
+    revisions = revisions_of(google, service)
     return Standing(
         service=name,
         project=google.project,
@@ -119,7 +123,8 @@ def standing(google: Google, name: str, *, now: datetime) -> Standing | None:
         kept=state.settings.min_instances,
         most=state.settings.max_instances,
         tested=state.tested,
-        revisions=revisions_of(google, service),
+        revisions=revisions,
+        unfinished=None if state.reconciling else unfinished(revisions),
         instances=seen(lambda: _instances(google, name, now), None),
         windows=tuple(window for window in windows.values() if window is not None),
         broken_windows=tuple(name for name, window in windows.items() if window is None),
@@ -149,6 +154,12 @@ def before(revisions: Sequence[RevisionState]) -> RevisionState | None:
         return next((one for one in revisions if one.is_ready), None)
     at = revisions.index(serving)
     return next((one for one in revisions[at + 1 :] if one.is_ready), None)
+
+
+def unfinished(revisions: Sequence[RevisionState]) -> RevisionState | None:
+    """The newest of them, unless it has all of the traffic."""
+    newest = next(iter(revisions), None)
+    return newest if newest is not None and newest.percent < _ALL else None
 
 
 def instance_of(template: Template, region: str) -> prices.Instance:
@@ -263,4 +274,5 @@ __all__ = [
     "revisions_of",
     "short_digest",
     "standing",
+    "unfinished",
 ]

@@ -9,24 +9,20 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from relight.cloud.answer import Reply, TooSlow, read, said, told, words
 from relight.cloud.google import Google
 from relight.cloud.tokens import Tokens
 from relight.cloud.work import Show
 from relight.config.deploy import Ingress
 from relight.config.schema import Config, Task
-from relight.decoding import NOT_JSON
 from relight.deploy.causes import cause
 from relight.errors import CloudError
-
-if TYPE_CHECKING:
-    from requests import Response
 
 _CONNECT_S: Final = 10.0
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -42,7 +38,14 @@ _QUESTIONS: Final[dict[Task, tuple[str, dict[str, Any]]]] = {
 }
 _UNASKED: Final = "the model was not asked, for it takes a key: set RELIGHT_KEY to one, and the next test asks it"
 _UNREACHED: Final = "nothing was asked: deploy.cloudrun.ingress lets only the project's own network in"
-_MOST_SAID: Final = 300
+_SPREADS: Final = {
+    401: "a role may take a minute or two to be known",
+    403: "a role may take a minute or two to be known",
+    404: "an address may take a minute or two to be known",
+    429: "an instance may take a minute or two to be had",
+    503: "an instance may take a minute or two to start",
+}
+"""What is waited for, by the status that is got meanwhile."""
 
 
 class Trial(Struct, frozen=True, kw_only=True):
@@ -125,15 +128,17 @@ def trial(  # noqa: PLR0913 - where, for whom, what, and time
 def _model(door: _Door, wants: Trial) -> Tried:
     question = _Question("POST", wants.path, wants.body, wants.key)
     if wants.asks_key and wants.key is None:
-        door.ask(question, lambda reply: reply.status_code == 401 and _OURS in reply.headers)
+        door.ask(question, _is_doors_refusal)
         return Tried(note=_UNASKED)
     reply = door.ask(question, _is_answer)
-    wake = reply.headers.get("x-relight-wake-ms")
+    if wants.asks_key:
+        door.ask(replace(question, key=None), _is_doors_refusal)
+    wake = reply.headers.get("x-relight-wake-ms", "")
     return Tried(
         answered=True,
         model=reply.headers.get("x-relight-model"),
-        tokens=_used(_json(reply)),
-        wake_ms=float(wake) if wake else None,
+        tokens=_used(told(reply)),
+        wake_ms=float(wake) if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", wake) else None,
     )
 
 
@@ -164,51 +169,59 @@ class _Door:
         self.asked: list[Asked] = []
         self._google, self._url, self._audience, self._wants, self._watch = google, url, audience, wants, watch
         self._tokens = Tokens(google)
+        self._began = 0.0
 
-    def ask(self, question: _Question, is_right: Callable[[Response], bool]) -> Response:
+    def ask(self, question: _Question, is_right: Callable[[Reply], bool]) -> Reply:
         """The right answer. What may pass by itself is waited for; raises `CloudError` for any other."""
         waits = list(_SETTLE_S)
+        self._watch.show.doing(f"asking {question}")
         while True:
-            self._watch.show.doing(f"asking {question}")
-            began = self._watch.clock()
+            self._began = self._watch.clock()
             reply = self._send(question)
             if isinstance(reply, CloudError):
                 failure, passes = reply, True
             elif is_right(reply):
-                self.asked.append(Asked(str(question), reply.status_code, round(self._watch.clock() - began, 3)))
+                self.asked.append(Asked(str(question), reply.status_code, round(self._watch.clock() - self._began, 3)))
                 return reply
             else:
                 failure, passes = _wrong(question, reply), _may_pass(question, reply)
             if not passes or not waits:
                 raise failure
+            self._watch.show.doing(f"asking {question}: {_so_far(question, reply)}")
             self._google.sleep(waits.pop(0))
 
-    def _send(self, question: _Question) -> Response | CloudError:
+    def _send(self, question: _Question) -> Reply | CloudError:
         """The answer, or why there is none yet. Raises `CloudError` for one that took too long."""
         import requests
+        import urllib3
 
+        most_s = self._wants.timeout_s + _CONNECT_S
+        until, headers = self._began + most_s, self._headers(question)
         try:
             # Its own `auth`: else what ~/.netrc knows of the host takes the place of the token.
-            return requests.request(
+            with requests.request(
                 question.method,
                 f"{self._url}{question.path}",
                 json=question.body,
-                headers=self._headers(question),
+                headers=headers,
                 auth=lambda request: request,
                 allow_redirects=False,
-                timeout=(_CONNECT_S, self._wants.timeout_s + _CONNECT_S),
-            )
-        except requests.exceptions.ReadTimeout:
+                stream=True,
+                timeout=(_CONNECT_S, most_s),
+            ) as response:
+                return read(response, self._watch.clock, until)
+        except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TooSlow):
             raise CloudError(
                 f"cloud: {question}: no answer within {self._wants.timeout_s:.0f} s",
                 hint="raise deploy.cloudrun.timeout, or see why: relight logs",
             ) from None
-        except requests.exceptions.RequestException as error:
-            said = f"cloud: {question}: the service cannot be reached ({type(error).__name__})"
-            return CloudError(said, hint="look at the connection, and run it again")
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            why = f"cloud: {question}: the service cannot be reached ({type(error).__name__})"
+            return CloudError(why, hint="look at the connection, and run it again")
 
     def _headers(self, question: _Question) -> dict[str, str]:
-        found = {"authorization": f"Bearer {question.key}"} if question.key else {}
+        # As it is: what is packed takes more room than it says.
+        found = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {question.key}"} if question.key else {})
         if not self._wants.guarded or not question.with_token:
             return found
         token = self._tokens.identity(self._audience)
@@ -221,62 +234,55 @@ class _Door:
         return found | {"x-serverless-authorization" if self._wants.has_keys else "authorization": f"Bearer {token}"}
 
 
-def _may_pass(question: _Question, reply: Response) -> bool:
+def _may_pass(question: _Question, reply: Reply) -> bool:
     """Whether waiting may help: a role, an address, an instance are not everywhere yet, or Google's own check is not."""
     if not question.with_token or reply.status_code in {429, 503}:
         return True
     return reply.status_code in {401, 403, 404} and _OURS not in reply.headers
 
 
-def _is_googles_refusal(reply: Response) -> bool:
+def _so_far(question: _Question, reply: Reply | CloudError) -> str:
+    """What is got while it waits, and why that may pass."""
+    if isinstance(reply, CloudError):
+        return "it cannot be reached so far"
+    why = _SPREADS.get(reply.status_code) if question.with_token else None
+    return f"{reply.status_code} so far; {why or 'who may call it may take a minute or two to be known'}"
+
+
+def _is_googles_refusal(reply: Reply) -> bool:
     return reply.status_code in {401, 403} and _OURS not in reply.headers
 
 
-def _is_answer(reply: Response) -> bool:
+def _is_doors_refusal(reply: Reply) -> bool:
+    return reply.status_code == 401 and _OURS in reply.headers
+
+
+def _is_answer(reply: Reply) -> bool:
     """A whole answer of a model: words, or tokens that are no words yet; vectors, or ranks."""
     if reply.status_code != 200:
         return False
-    told = _json(reply)
-    return bool(told.get("reply") or told.get("data") or told.get("results") or (told.get("choices") and _used(told)))
+    body = told(reply)
+    return bool(body.get("reply") or body.get("data") or body.get("results") or (body.get("choices") and _used(body)))
 
 
-def _used(told: dict[str, Any]) -> int | None:
-    usage = told.get("usage")
+def _used(body: dict[str, Any]) -> int | None:
+    usage = body.get("usage")
     found = usage.get("completion_tokens") if isinstance(usage, dict) else None
     return found if isinstance(found, int) else None
 
 
-def _wrong(question: _Question, reply: Response) -> CloudError:
+def _wrong(question: _Question, reply: Reply) -> CloudError:
     answered = f"cloud: {question}: answered {reply.status_code}"
     if not question.with_token:
         return CloudError(
             f"{answered}, and should be refused: the service is open to everybody",
             hint="look at its IAM policy and at invoker_iam_disabled; relight off stops it meanwhile",
         )
-    error, said = _json(reply).get("error"), _said(reply)
-    found = cause(f"HTTP_{reply.status_code}", said) if _OURS not in reply.headers else None
+    error = told(reply).get("error")
+    found = cause(f"HTTP_{reply.status_code}", words(reply)) if _OURS not in reply.headers else None
     ours = error.get("hint") if isinstance(error, dict) else None
     hint = f"{found.why}: {found.do}" if found is not None else ours
-    return CloudError(f"{answered}: {said}", hint=hint or "see why: relight logs --errors")
-
-
-def _said(reply: Response) -> str:
-    """The first words of an answer: of our error, of Google's page, or the first line."""
-    error = _json(reply).get("error")
-    text = (
-        str(error.get("message") or error)
-        if isinstance(error, dict)
-        else re.sub(r"<[^>]*>", " ", reply.content.decode(errors="replace"))
-    )
-    words = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return words[:_MOST_SAID] or "nothing"
-
-
-def _json(reply: Response) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(reply.content, type=dict[str, Any])
-    except (*NOT_JSON, msgspec.ValidationError):
-        return {}
+    return CloudError(f"{answered}: {said(reply)}", hint=hint or "see why: relight logs --errors")
 
 
 def _check(url: str) -> None:

@@ -45,8 +45,8 @@ class Target:
     content_type: str = "application/octet-stream"
 
 
-def upload(google: Google, file: IO[bytes], target: Target, show: Show) -> None:
-    """Send the whole of `file`, which can be sought in; blocks.
+def upload(google: Google, file: IO[bytes], target: Target, show: Show) -> int:
+    """Send the whole of `file`, which can be sought in; blocks. Returns the generation of the object, 0 for one that was there.
 
     Raises `CloudError` when Google refuses it, when the file has another digest than it should or changes while it is read;
     `CloudLost` when the connection stays broken. In each case no object is there.
@@ -64,11 +64,12 @@ def upload(google: Google, file: IO[bytes], target: Target, show: Show) -> None:
             checksum=None,
             if_generation_match=None if target.sha256 is None else 0,
         )
-        _Sending(google, file, size, target, str(session), show).run()
+        return _Sending(google, file, size, target, str(session), show).run()
     except CloudError as error:
         if target.sha256 is None or not _is_taken(error):
             raise
         _need_same(google, target, size)
+        return 0
 
 
 @dataclass(slots=True)
@@ -84,8 +85,9 @@ class _Sending:
     digest: Any = field(default_factory=hashlib.sha256)
     checksum: Any = None
     read: int = 0
+    generation: int = 0
 
-    def run(self) -> None:
+    def run(self) -> int:
         import google_crc32c
 
         self.checksum = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
@@ -95,7 +97,7 @@ class _Sending:
             arrived = self._piece(at)
             if arrived is None:
                 self.show.sent(self.target.label, self.size, self.size)
-                return
+                return self.generation
             stuck = 0 if arrived > at else stuck + 1
             at = arrived
         raise CloudLost(
@@ -155,6 +157,7 @@ class _Sending:
             raise CloudError(
                 f"cloud: could not {self.target.what}: what arrived is not what was sent", hint="it was removed; run it again"
             )
+        self.generation = int(said.get("generation", 0))
 
     def _crc32c(self) -> str:
         return base64.b64encode(self.checksum.digest()).decode()

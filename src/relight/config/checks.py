@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from relight.config.address import is_loopback, split
 from relight.config.assistant import ASSISTANT
@@ -13,6 +14,11 @@ from relight.config.models import model_problems
 from relight.config.origin import Origin, Problem
 from relight.config.schema import Config
 from relight.config.talk import assistant_problems
+
+_DAY: Final = "(mon|tue|wed|thu|fri|sat|sun)"
+_DAYS: Final = f"{_DAY}(-{_DAY})?(,{_DAY}(-{_DAY})?)*"
+_CLOCK: Final = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_HOURS: Final = f"{_CLOCK}-({_CLOCK}|24:00)"
 
 
 def cross_checks(config: Config, origin: Callable[[Path], Origin]) -> Iterator[Problem]:
@@ -27,6 +33,7 @@ def cross_checks(config: Config, origin: Callable[[Path], Origin]) -> Iterator[P
     yield from _host(config, origin)
     yield from _store(config, origin)
     yield from _strip(config, origin)
+    yield from _windows(config, origin)
 
 
 def _default_model(config: Config, origin: Callable[[Path], Origin]) -> Iterator[Problem]:
@@ -78,6 +85,15 @@ def _strip(config: Config, origin: Callable[[Path], Origin]) -> Iterator[Problem
             re.compile(pattern)
         except re.error as error:
             yield Problem(origin(path), path, f"{shown(pattern)} is no regular expression: {error}")
+
+
+def _windows(config: Config, origin: Callable[[Path], Origin]) -> Iterator[Problem]:
+    # Here, and not as a pattern of the key: a message would show it, and it says less than an example.
+    for name, window in config.deploy.cloudrun.warm.items():
+        for key, form, example in (("days", _DAYS, '"mon-fri" or "mon,wed"'), ("hours", _HOURS, '"08:00-18:00"')):
+            said, path = getattr(window, key), ("deploy", "cloudrun", "warm", name, key)
+            if not re.fullmatch(form, said):
+                yield Problem(origin(path), path, f"should be like {example}, got {shown(said)}")
 
 
 __all__ = ["cross_checks", "is_loopback"]

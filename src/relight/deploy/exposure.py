@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from relight.config.deploy import Billing, Ingress
+from relight.config.deploy import Ingress
 from relight.config.schema import Content
-from relight.deploy.desired import billing_of
+from relight.deploy import fit
 from relight.deploy.findings import Case, Finding, error, note, passed, run_toml, toml, warning
 from relight.deploy.price import usd
 from relight.values import Bytes, Duration, format_bytes
@@ -62,7 +62,8 @@ def content(case: Case) -> Iterator[Finding]:
         yield note("log", "what is said is logged, with addresses, numbers and keys starred", where, fit=none)
     else:
         yield passed("log", "nothing of what is said")
-    if case.config.prefixes.include_history and case.desired.uses_bucket and case.config.prefixes.key.secret is None:
+    keeps = case.config.prefixes.include_history and fit.takes_snapshots(case.config)
+    if keeps and case.desired.uses_bucket and case.config.prefixes.key.secret is None:
         why = "conversations lie in the bucket, plain, as long as it keeps them"
         yield warning("snapshots", "with what users said", why, fit=toml("prefixes", key={"secret": "RELIGHT_PREFIXES_KEY"}))
 
@@ -84,15 +85,10 @@ def platform(case: Case) -> Iterator[Finding]:
     if config.limits.store == "memory" and run.max_instances > 1 and _limits(case):
         why = f"each of {run.max_instances} instances counts for itself, and forgets with its end"
         yield warning("limits", "counted in memory", why, do='set limits.store = "redis://HOST:PORT/DB", or max_instances = 1')
-    if (
-        config.prefixes.learn
-        and not case.desired.uses_bucket
-        and config.prefixes.bake == ()
-        and billing_of(run) is Billing.REQUEST
-    ):
-        why = "between requests there is no CPU, and files go with the instance: few snapshots are made, and none is kept"
-        do = "bake them: relight prefixes record, relight bake"
-        yield note("snapshots", "learned, none baked, no bucket", why, fit=run_toml(bucket=case.desired.bucket), do=do)
+    if fit.learns(config) and not case.desired.uses_bucket and config.prefixes.bake == ():
+        why = "files go with the instance, so none is made there: long prompts are read anew after each wake"
+        do = "or bake them: relight prefixes record, relight bake"
+        yield note("snapshots", "none baked, no bucket", why, fit=run_toml(bucket=case.desired.bucket), do=do)
 
 
 def _limits(case: Case) -> bool:

@@ -15,7 +15,7 @@ from relight.deploy.quota import QuotaRequest
 
 
 class Severity(StrEnum):
-    """How bad it is. `UNKNOWN`: the cloud was not asked."""
+    """How bad it is. `UNKNOWN`: the cloud was not asked, or did not say."""
 
     PASS = "pass"  # noqa: S105 - a verdict
     NOTE = "note"
@@ -52,9 +52,17 @@ def passed(check: str, what: str) -> Finding:
     return Finding(severity=Severity.PASS, check=check, what=what)
 
 
-def unknown(check: str, what: str) -> Finding:
-    """Only the cloud can say."""
-    return Finding(severity=Severity.UNKNOWN, check=check, what=what)
+def unknown(check: str, what: str, why: str | None = None, *, do: str | None = None) -> Finding:
+    """Only the cloud can say; where it was asked, `why` it did not, and what to `do` about it."""
+    return Finding(severity=Severity.UNKNOWN, check=check, what=what, why=why, do=do)
+
+
+def untold(case: Case, check: str, what: str, api: str) -> Finding:
+    """Only an API that is not among those of the service can say; nobody asked it, or it did not answer."""
+    if case.observed is None:
+        return unknown(check, what)
+    why = f"{api} does not say: it is not enabled, or whoever deploys may not ask it"
+    return unknown(check, what, why, do=f"to have it checked: gcloud services enable {api} --project={case.desired.project}")
 
 
 def error(check: str, what: str, why: str, *, fit: str | None = None, do: str | None = None) -> Finding:

@@ -11,7 +11,7 @@ from typing import Final
 
 from relight.config.deploy import Placement
 from relight.config.kinds import Kind, kind
-from relight.config.schema import Config, EngineKind, Model
+from relight.config.schema import Config, EngineKind, Model, Task
 from relight.deploy.facts import Facts, ModelFacts
 from relight.deploy.service import Probe
 
@@ -20,6 +20,8 @@ MOST_START_S: Final = 1800
 """Longest start that Google itself configures for a service (one second, 1800 times)."""
 LARGEST_IN_IMAGE: Final = 8_000_000_000
 """Bytes of weights that still go into the image: Google advises against images of 10 GB and more, and CUDA takes two."""
+
+"""How that part of the memory is called."""
 
 # The front door was measured at 30 to 60 MB resident; the assistant's detector and its library take the rest.
 _FRONT_DOOR: Final = 96 * MIB
@@ -69,19 +71,27 @@ def ours(config: Config) -> dict[str, Model]:
     return {name: model for name, model in config.models.items() if kind(model) is Kind.OURS}
 
 
+def takes_snapshots(config: Config) -> bool:
+    """Whether prefix snapshots are made for a model: one of ours that chats, by an engine that saves what it has read."""
+    return any(model.engine is EngineKind.LLAMA_CPP and model.task is Task.CHAT for model in ours(config).values())
+
+
+def learns(config: Config) -> bool:
+    """Whether snapshots are made while it runs."""
+    return config.prefixes.learn and takes_snapshots(config)
+
+
 def weights_bytes(facts: Facts) -> int:
     """Bytes of all weights that are known."""
     return sum(model.weights_bytes or 0 for model in facts.models)
 
 
-def memory(config: Config, facts: Facts, placement: Placement, *, has_store: bool) -> Need:
-    """Memory of the instance. `has_store`: snapshots lie in a bucket; else they are files in memory, as all files are."""
+def memory(config: Config, facts: Facts, placement: Placement) -> Need:
+    """Memory of the instance. Snapshots take none: they lie in a bucket, or were baked; without either none is made."""
     has_gpu = config.deploy.cloudrun.gpu is not None
     parts = [Part("front door", _FRONT_DOOR)]
     if config.assistant.is_there:
         parts.append(Part("assistant", _ASSISTANT))
-    if config.prefixes.learn and not has_store and any(_snapshots(model) for model in ours(config).values()):
-        parts.append(Part("snapshots (prefixes.max_size)", config.prefixes.max_size))
     if has_gpu and placement is Placement.BUCKET:
         parts.append(Part("weights, as files", weights_bytes(facts)))
     return Need(tuple(parts), tuple((name, _CUDA if has_gpu else size) for name, size in _engines(config, facts, _COMPUTE)))
@@ -140,7 +150,3 @@ def _engines(config: Config, facts: Facts, extra: int) -> Iterator[tuple[str, in
         if known is not None and known.weights_bytes is not None:
             cache = (known.cache_bytes_per_token or 0) * model.context * model.parallel
             yield name, known.weights_bytes + cache + extra
-
-
-def _snapshots(model: Model) -> bool:
-    return model.engine is EngineKind.LLAMA_CPP

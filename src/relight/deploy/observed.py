@@ -82,7 +82,7 @@ class Observed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     permissions: frozenset[str] | None = None
     """Those of the ones we asked for that the principal has."""
     quotas: dict[str, int] | None = None
-    """By id, in the unit of each: the limit in the region, less what other services of the project hold."""
+    """By id, in the unit of each: the limit in the region; of GPUs less what other services of the project may take."""
     log_retention_days: int | None = None
     refusals: tuple[Refusal, ...] = ()
     apis: frozenset[str] = frozenset()

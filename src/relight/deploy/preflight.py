@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from relight.deploy import exposure, sizing, standing, windows
+from relight.deploy import exposure, lasting, members, sizing, standing, windows
 from relight.deploy.findings import Case, Finding, Severity
 from relight.deploy.plan import Plan
 from relight.deploy.steps import (
@@ -43,8 +43,8 @@ _CHECKS: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
     sizing.weights,
     sizing.memory,
     sizing.gpu_memory,
-    sizing.start,
-    sizing.timeout,
+    lasting.start,
+    lasting.timeout,
     sizing.concurrency,
     sizing.kept_awake,
     windows.times,
@@ -52,6 +52,8 @@ _CHECKS: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
     windows.models,
     sizing.oversized,
     standing.secrets,
+    members.kinds,
+    members.tester,
     standing.things,
     standing.policies,
     exposure.callers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from relight.deploy.facts import Costs
 from relight.deploy.service import Settings
 from relight.deploy.warm import Timed
+from relight.values import counted
 
 _HOURS = 730
 _BUILD_MINUTES = 5  # assumed
@@ -67,10 +68,10 @@ class Words:
         job = f"{usd(self._costs.schedule_month)} a month (three jobs of a billing account are free)"
         if timed.kept_hours:
             kept = self._costs.idle_hour * timed.kept_hours
-            return f"{usd(kept)} a month for {timed.kept_hours:.0f} hours of instances kept; {job}"
+            return f"{usd(kept)} a month for {counted(round(timed.kept_hours), 'hour')} of instances kept; {job}"
         if timed.pings:
             each = self._costs.hour / 3600 * _PING_S + self._costs.request
-            return f"{usd(each * timed.pings)} a month for {timed.pings:.0f} pings; {job}"
+            return f"{usd(each * timed.pings)} a month for {counted(round(timed.pings), 'ping')}; {job}"
         return job
 
     def test(self) -> str:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from relight.config.deploy import Gpu
 from relight.deploy.shapes import Shape
-from relight.values import format_bytes
+from relight.values import counted, format_bytes
 
 CPU_QUOTA: Final = "CpuAllocPerProjectRegion"
 MEMORY_QUOTA: Final = "MemAllocPerProjectRegion"
@@ -40,7 +40,7 @@ class Need(Struct, frozen=True, kw_only=True):
         """An amount as people say it: `20 CPUs`, `40GiB`, `3 GPUs`."""
         if self.quota == MEMORY_QUOTA:
             return format_bytes(amount)
-        return f"{amount / (1000 if self.unit.startswith('thousandths') else 1):g} {self.what}s"
+        return counted(amount / (1000 if self.unit.startswith("thousandths") else 1), self.what)
 
 
 class QuotaRequest(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from relight.config.deploy import Gpu
-from relight.values import format_bytes
+from relight.values import counted, format_bytes
 
 GIB: Final = 1 << 30
 LARGEST_GPU_MEMORY: Final = {Gpu.L4: 23034 << 20, Gpu.RTX_PRO_6000: 97887 << 20}
@@ -34,7 +34,7 @@ class Shape:
     gpu: Gpu | None = None
 
     def __str__(self) -> str:
-        return f"{self.cpu} CPU, {format_bytes(self.memory)}" + (f", {self.gpu}" if self.gpu else "")
+        return f"{counted(self.cpu, 'CPU')}, {format_bytes(self.memory)}" + (f", {self.gpu}" if self.gpu else "")
 
 
 def shape_faults(shape: Shape) -> list[str]:
@@ -42,12 +42,12 @@ def shape_faults(shape: Shape) -> list[str]:
     table, kind = _table(shape.gpu), f"with an {shape.gpu}" if shape.gpu else "without a GPU"
     if shape.cpu not in table:
         possible = f"{min(table)} to {max(table)}, even numbers" if shape.gpu is Gpu.RTX_PRO_6000 else ", ".join(map(str, table))
-        return [f"{shape.cpu} CPUs {kind}; possible: {possible}"]
+        return [f"{counted(shape.cpu, 'CPU')} {kind}; possible: {possible}"]
     low, high = (round(gib * GIB) for gib in table[shape.cpu])
     if low <= shape.memory <= high:
         return []
     possible = format_bytes(low) if low == high else f"{format_bytes(low)} to {format_bytes(high)}"
-    return [f"{format_bytes(shape.memory)} with {shape.cpu} CPUs {kind}; possible: {possible}"]
+    return [f"{format_bytes(shape.memory)} with {counted(shape.cpu, 'CPU')} {kind}; possible: {possible}"]
 
 
 def nearest(shape: Shape) -> Shape:

@@ -1,4 +1,4 @@
-"""Does the instance fit what it has to do: shape, billing, memory, start, time, slots. Pure checks; ask nothing of the cloud."""
+"""Does the instance fit what it has to do: shape, billing, memory, weights, slots. Pure checks; ask nothing of the cloud."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from relight.config.deploy import Billing, Placement
 from relight.config.keys import env_name
-from relight.config.kinds import Kind, kind
 from relight.config.schema import EngineKind
 from relight.deploy import fit
 from relight.deploy.desired import billing_of, concurrency_of, slots
@@ -23,12 +22,9 @@ from relight.deploy.shapes import (
     regions_of,
     shape_faults,
 )
-from relight.values import Bytes, Duration, format_bytes, format_duration
+from relight.values import Bytes, format_bytes
 
-_MOST_TIMEOUT_S = 3600
 _HOURS = 730
-# Tokens a second where nothing was measured: a small model on a few CPUs, and one of some billions on a GPU.
-_CPU_RATE, _GPU_RATE = 10.0, 30.0
 
 
 def shape_of(case: Case) -> Shape:
@@ -41,7 +37,7 @@ def shape(case: Case) -> Iterator[Finding]:
     """Whether Cloud Run has such a shape."""
     have = shape_of(case)
     for fault in (faults := shape_faults(have)):
-        need = fit.memory(case.config, case.facts, case.desired.placement, has_store=case.desired.uses_bucket).least
+        need = fit.memory(case.config, case.facts, case.desired.placement).least
         better = nearest(replace(have, memory=max(have.memory, need)))
         yield error("shape", fault, "Cloud Run refuses it", fit=run_toml(cpu=better.cpu, memory=Bytes(better.memory)))
     if not faults:
@@ -82,7 +78,7 @@ def billing(case: Case) -> Iterator[Finding]:
 def memory(case: Case) -> Iterator[Finding]:
     """Whether weights, cache, front door and files fit the memory."""
     run = case.config.deploy.cloudrun
-    need = fit.memory(case.config, case.facts, case.desired.placement, has_store=case.desired.uses_bucket)
+    need = fit.memory(case.config, case.facts, case.desired.placement)
     seen = f"about {format_bytes(need.all_awake)} of {format_bytes(run.memory)} ({_parts(need)})"
     if need.least > run.memory:
         yield error("memory", seen, "the instance is ended when it takes more; files count as well", **_more_memory(case, need))
@@ -108,20 +104,6 @@ def gpu_memory(case: Case) -> Iterator[Finding]:
         yield passed("gpu memory", seen)
 
 
-def start(case: Case) -> Iterator[Finding]:
-    """Whether the probe waits for as long as a start takes."""
-    has_gpu, placement = case.config.deploy.cloudrun.gpu is not None, case.desired.placement
-    cold, probe = fit.cold_s(case.facts, placement, has_gpu=has_gpu), case.desired.template.startup_probe
-    rate = "measured" if case.facts.load_bytes_per_s else "assumed, not measured"
-    seen = f"about {format_duration(round(cold, 1))} from nothing ({rate}), {format_duration(probe.budget_s)} allowed"
-    if fit.start_is_too_long(case.facts, placement, has_gpu=has_gpu):
-        other = run_toml(weights="bucket") if placement is Placement.IMAGE else None
-        why = f"a start that takes more than {format_duration(fit.MOST_START_S)} counts as failed"
-        yield error("start", seen, why, fit=other, do="use smaller weights, or a finer quantization of them")
-    else:
-        yield passed("start", seen)
-
-
 def weights(case: Case) -> Iterator[Finding]:
     """Whether the weights are known, and lie where they should."""
     for name, model in fit.ours(case.config).items():
@@ -142,25 +124,6 @@ def weights(case: Case) -> Iterator[Finding]:
         yield passed("weights", f"{format_bytes(size)} in the {case.desired.placement}: {case.desired.placement_reason}")
 
 
-def timeout(case: Case) -> Iterator[Finding]:
-    """Whether a request that comes first lives until its answer is whole."""
-    run = case.config.deploy.cloudrun
-    if run.timeout > _MOST_TIMEOUT_S or run.timeout < 1:
-        why = "Cloud Run takes 1 s to 1 h"
-        yield error("timeout", str(run.timeout), why, fit=run_toml(timeout=Duration(min(max(run.timeout, 1), _MOST_TIMEOUT_S))))
-        return
-    slow = [(needed, *found) for found in _longest(case) if (needed := found[1]) > run.timeout]
-    for needed, name, _, said in slow:
-        why = "the platform ends the request with a 504 then, in the middle of the answer"
-        better = run_toml(timeout=Duration(-(-needed // 60) * 60)) if needed <= _MOST_TIMEOUT_S else None
-        do = None if better else f"lower {'max_tokens' if kind(case.config.models[name]) is Kind.OURS else 'timeout'} of {name}"
-        yield warning(
-            "timeout", f"{run.timeout}, {name} may take {format_duration(round(needed))}: {said}", why, fit=better, do=do
-        )
-    if not slow:
-        yield passed("timeout", f"{run.timeout} holds a wake and the longest answer")
-
-
 def concurrency(case: Case) -> Iterator[Finding]:
     """Whether as many requests come in as are decoded."""
     have, decoded = concurrency_of(case.config), slots(case.config)
@@ -178,7 +141,7 @@ def concurrency(case: Case) -> Iterator[Finding]:
             "concurrency", f"{have}, as many as are decoded, and no second instance", why, fit=run_toml(concurrency=4 * have)
         )
     else:
-        yield passed("concurrency", f"{have} come in, {decoded} are decoded together")
+        yield passed("concurrency", f"{have} come in, {decoded} decoded {'at a time' if decoded == 1 else 'together'}")
 
 
 def kept_awake(case: Case) -> Iterator[Finding]:
@@ -223,25 +186,6 @@ def _named_by_digest(case: Case) -> Iterator[Finding]:
 def _parts(need: fit.Need) -> str:
     every = [(part.what, part.size) for part in need.parts] + list(need.engines)
     return ", ".join(f"{what} {format_bytes(size)}" for what, size in every) or "no weights are known"
-
-
-def _longest(case: Case) -> Iterator[tuple[str, float, str]]:
-    """Name, seconds and their reason of the longest request of each model."""
-    has_gpu = case.config.deploy.cloudrun.gpu is not None
-    cold = fit.cold_s(case.facts, case.desired.placement, has_gpu=has_gpu)
-    for name, model in case.config.models.items():
-        known = case.facts.model(name)
-        if kind(model) is Kind.PROVIDER:
-            yield (
-                name,
-                fit.cold_s(case.facts, Placement.IMAGE, has_gpu=has_gpu) + model.timeout,
-                f"its timeout is {model.timeout}",
-            )
-        elif kind(model) is Kind.OURS and model.engine is not EngineKind.SCRIPTED:
-            rate = (known.tokens_per_s if known else None) or (_GPU_RATE if has_gpu else _CPU_RATE)
-            tokens = min(model.max_tokens, model.context)
-            said = f"a wake of {format_duration(round(cold, 1))}, and {tokens} tokens at {rate:g} a second"
-            yield name, cold + tokens / rate, said
 
 
 def _more_memory(case: Case, need: fit.Need) -> dict[str, str | None]:

@@ -8,11 +8,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from relight.config.schema import Service
 from relight.deploy import names, quota
-from relight.deploy.findings import Case, Finding, error, note, passed, run_toml, toml, unknown, warning
+from relight.deploy.findings import Case, Finding, error, note, passed, run_toml, toml, unknown, untold, warning
+from relight.deploy.members import member
 from relight.deploy.sizing import shape_of
 
 _PROJECT: Final = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
+_UNNAMED: Final = Service().name
 _MOST_NAME: Final = 49
 _MOST_LABEL: Final = 63
 _RESERVED: Final = ("PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION")
@@ -68,6 +71,10 @@ def naming(case: Case) -> Iterator[Finding]:
         )
     else:
         yield passed("name", f"https://{service}-{number or 'NUMBER'}.{case.desired.region}.run.app")
+    if service == _UNNAMED:
+        what = f"the service is called {service} because relight.toml names none"
+        why = "another folder without a name would overwrite it"
+        yield warning("name", what, why, fit=toml("service", name="my-service"))
     for need in case.desired.secrets:
         if need.variable in _RESERVED:
             why = "the platform sets this variable itself"
@@ -89,7 +96,7 @@ def account_billing(case: Case) -> Iterator[Finding]:
     """Whether the project pays."""
     said = case.observed and case.observed.billing_enabled
     if said is None:
-        yield unknown("billing account", "whether the project has one")
+        yield untold(case, "billing account", "whether the project has one", "cloudbilling.googleapis.com")
     elif not said:
         do = f"link one: https://console.cloud.google.com/billing/linkedaccount?project={case.desired.project}"
         yield error("billing account", "none", "Cloud Run and Cloud Build want one, within the free tier as well", do=do)
@@ -112,7 +119,8 @@ def apis(case: Case) -> Iterator[Finding]:
 def permissions(case: Case) -> Iterator[Finding]:
     """Whether whoever deploys may do what the plan does."""
     if case.observed is None or case.observed.permissions is None:
-        yield unknown("permissions", "whether all steps of the plan are allowed")
+        api = "cloudresourcemanager.googleapis.com"
+        yield untold(case, "permissions", "whether all steps of the plan are allowed", api)
         return
     missing = sorted(case.needs - case.observed.permissions)
     by_role: dict[str, list[str]] = {}
@@ -126,25 +134,21 @@ def permissions(case: Case) -> Iterator[Finding]:
         yield passed("permissions", f"{len(case.needs)} that the plan takes")
 
 
-def member(principal: str) -> str:
-    """Who asks, as policies name them."""
-    kind = "serviceAccount" if principal.endswith(".gserviceaccount.com") else "user"
-    return f"{kind}:{principal}"
-
-
 def quotas(case: Case) -> Iterator[Finding]:
     """Whether the most instances fit the quotas of the region."""
     run, have = case.config.deploy.cloudrun, None if case.observed is None else case.observed.quotas
     wanted = quota.needs(shape_of(case), run.max_instances, zonal_redundancy=run.zonal_redundancy)
     if have is None:
         said = ", ".join(f"{need.say(need.total)} ({need.quota})" for need in wanted)
-        yield unknown("quota", f"whether there is room for {said}")
+        yield untold(case, "quota", f"whether there is room for {said}", "cloudquotas.googleapis.com")
         return
     for need in wanted:
         if need.quota in have:
             yield _room(case, need, have[need.quota])
         else:
-            yield unknown("quota", f"whether there is room for {need.say(need.total)} ({need.quota})")
+            why = f"cloudquotas.googleapis.com does not say what {run.region} has of it"
+            do = f"look: https://console.cloud.google.com/iam-admin/quotas?project={case.desired.project}"
+            yield unknown("quota", f"whether there is room for {need.say(need.total)} ({need.quota})", why, do=do)
     if run.gpu is not None and run.zonal_redundancy:
         why = "it has a price and a quota of its own, which a project has none of until it asks"
         yield warning("quota", "a GPU in a second zone", why, fit=run_toml(zonal_redundancy=False))
@@ -211,10 +215,6 @@ def things(case: Case) -> Iterator[Finding]:
     if run.service_account and run.service_account not in seen.accounts:
         do = "make it, or leave service_account out for one of its own"
         yield error("service account", f"there is no {run.service_account}", "only accounts of our own are made", do=do)
-    asks = seen.principal
-    if run.invokers and asks and not any(member.partition(":")[2] == asks for member in run.invokers):
-        why = "the test after a deployment is asked by whoever deploys, unless a group of these holds it"
-        yield note("test", f"{asks} is not among the invokers", why, fit=run_toml(invokers=[*run.invokers, member(asks)]))
     bucket = seen.buckets.get(case.desired.bucket)
     if bucket is not None and not bucket.is_mine:
         better = run_toml(bucket=names.bucket(case.desired.project, case.desired.service + "-2"))
@@ -223,6 +223,11 @@ def things(case: Case) -> Iterator[Finding]:
     elif bucket is not None and bucket.region.lower() != case.desired.region:
         why = "each start reads the weights from there: slower, and the way between regions is paid for"
         yield warning("bucket", f"{case.desired.bucket} lies in {bucket.region}", why, do="use one in the service's region")
+    if seen.service is not None and not case.desired.labels.items() <= seen.service.settings.labels.items():
+        why = "a deployment replaces what it runs and who may call it, and from then on relight destroy removes it"
+        yield warning(
+            "service", f"{case.desired.service} is there, and was not made by relight", why, do="give service.name another"
+        )
     if seen.service is not None and seen.service.is_off:
         why = "a deployment leaves it off, and its test cannot be answered"
         yield error("service", "it is switched off", why, do="run: relight on")

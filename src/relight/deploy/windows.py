@@ -11,7 +11,7 @@ from relight.deploy import fit, warm
 from relight.deploy.desired import billing_of
 from relight.deploy.findings import Case, Finding, error, model_table, note, passed, run_toml, toml, warning
 from relight.deploy.price import usd
-from relight.values import Duration
+from relight.values import Duration, counted
 
 _RARE_S: Final = 600
 
@@ -75,7 +75,7 @@ def _instances(case: Case) -> Iterator[Finding]:
     hours = sum(timed.kept_hours for timed in case.desired.schedules)
     if hours and case.costs is not None:
         full = ", the full price: billed by instance" if billing_of(run) is Billing.INSTANCE else ""
-        what = f"{hours:.0f} hours a month kept awake, {usd(hours * case.costs.idle_hour)}{full}"
+        what = f"{counted(round(hours), 'hour')} a month kept awake, {usd(hours * case.costs.idle_hour)}{full}"
         yield note("windows", what, "one that is open now begins with its next opening")
 
 

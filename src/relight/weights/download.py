@@ -17,7 +17,7 @@ from typing import Final
 
 from relight.errors import NetworkError, WeightsError
 from relight.weights import store
-from relight.weights.part import Notes, discard, held, read_notes, write_notes
+from relight.weights.part import Notes, discard, fresh, held, read_notes, write_notes
 from relight.weights.patience import Busy, Patience, persistently
 from relight.weights.progress import Phase, Report, Update
 from relight.weights.ranges import RangeJob, fetch_ranges
@@ -121,7 +121,7 @@ def _append(job: _Job, reply: Reply, have: int, begin: Notes | None = None) -> s
     store.need_space(job.part.parent, (total or have) - have)
     hashed = hashlib.sha256()
     if begin is not None:
-        job.part.write_bytes(b"")
+        fresh(job.part)
         write_notes(job.part, begin)
     else:
         store.absorb(job.part, hashed, job.report)

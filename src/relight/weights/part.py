@@ -7,6 +7,7 @@ FILE.part.json   what they are a part of, and, when they came in several ranges,
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,7 +32,10 @@ class Notes(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def read_notes(part: Path, label: str) -> Notes | None:
-    """The notes of a part of what `label` names; those that cannot be read count as none."""
+    """The notes of a part of what `label` names; those that cannot be read count as none, and so do those of somebody else: what
+    they left is hashed with the rest, and nobody may have said what the whole should be."""
+    if not (_is_own(part) and _is_own(_path(part))):
+        return None
     try:
         notes = msgspec.json.decode(_path(part).read_bytes(), type=Notes)
     except (OSError, *NOT_JSON):
@@ -39,10 +43,17 @@ def read_notes(part: Path, label: str) -> Notes | None:
     return notes if notes.label == label else None
 
 
+def fresh(part: Path) -> None:
+    """Begin anew, with an empty file of our own: never into one that somebody put there, or through their link."""
+    part.unlink(missing_ok=True)
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+
+
 def write_notes(part: Path, notes: Notes) -> None:
     """Put the notes beside the part, whole or not at all."""
     at = _path(part)
     draft = store.beside(at, f".{os.getpid()}")
+    fresh(draft)
     draft.write_bytes(msgspec.json.encode(notes))
     draft.replace(at)
 
@@ -78,6 +89,15 @@ def joined(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         elif begin < end:
             found.append((begin, end))
     return tuple(found)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether this is a file, no link, and of whoever asks."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
 
 
 def _path(part: Path) -> Path:

@@ -25,7 +25,7 @@ import msgspec
 from relight.errors import NetworkError
 from relight.weights import store
 from relight.weights.bucket import VERSION_HEADER, pinned
-from relight.weights.part import Notes, discard, joined, read_notes, write_notes
+from relight.weights.part import Notes, discard, fresh, joined, read_notes, write_notes
 from relight.weights.patience import Busy, Patience, persistently
 from relight.weights.progress import Phase, Report, Update
 from relight.weights.web import Lines, Reply, Request, opened
@@ -111,7 +111,7 @@ def _look(job: RangeJob, lines: Lines) -> Notes | None:
     if reply.status != 206 or size is None or not version.isdecimal():
         return None
     store.need_space(job.part.parent, size)
-    job.part.write_bytes(b"")
+    fresh(job.part)
     notes = Notes(job.request.label, version=version, size=size, ranges=())
     write_notes(job.part, notes)
     return notes
@@ -223,7 +223,7 @@ class _Crew:
                     return
                 if one.at + len(block) > last + 1:
                     raise NetworkError(f"{reply.label}: the server sent more than it said")
-                os.pwrite(descriptor, block, one.at)
+                _write(descriptor, block, one.at)
                 one.at += len(block)
         if one.at < one.end:
             raise Busy(f"{reply.label}: the server sent less than was asked for")
@@ -241,6 +241,14 @@ class _Crew:
         if (coding := reply.headers.get("content-encoding", "identity")) != "identity":
             raise NetworkError(f"{reply.label}: the server sends the file in {coding} coding, which cannot be put together")
         return last
+
+
+def _write(descriptor: int, block: bytes, at: int) -> None:
+    """All of `block` at its place: a disk that is nearly full takes a part of it, and says so in no other way."""
+    left = memoryview(block)
+    while left:
+        done = os.pwrite(descriptor, left, at)
+        left, at = left[done:], at + done
 
 
 def _absorb(file: FileIO, hashed: hashlib._Hash, count: int) -> None:

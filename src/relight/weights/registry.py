@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -17,7 +17,7 @@ from relight.weights.bucket import object_request
 from relight.weights.patience import Patience, persistently
 from relight.weights.progress import Report
 from relight.weights.source import Kind, Source, is_loopback
-from relight.weights.web import Request, opened
+from relight.weights.web import Request, is_plain, opened
 
 _MODEL_LAYER: Final = "application/vnd.ollama.image.model"
 _MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
@@ -76,7 +76,12 @@ def _hub_hint(status: int) -> str | None:
 
 def _bucket(source: Source, env: Mapping[str, str]) -> Remote:
     base = _base(env, "STORAGE_EMULATOR_HOST", "https://storage.googleapis.com")
-    return Remote(object_request(source, base, env), has_versions=True)
+    remote = Remote(object_request(source, base, env), has_versions=True)
+    host = urlsplit(base).hostname or ""
+    if is_loopback(host) or host.endswith(".googleapis.com"):
+        return remote
+    # An emulator elsewhere: it asks for nobody, and a token for all of Google is none of its business.
+    return replace(remote, request=replace(remote.request, token=None))
 
 
 def _ollama(source: Source, *, patience: Patience, report: Report, base: str) -> Remote:
@@ -119,6 +124,8 @@ def _base(env: Mapping[str, str], name: str, default: str) -> str:
     # The emulator's own convention is HOST:PORT without a scheme.
     url = text if "://" in text else f"http://{text}"
     parts = urlsplit(url)
+    if not is_plain(url):
+        raise ConfigError(f"{name}: should be a plain address, without a user or a backslash")
     if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")):
         return url
     raise ConfigError(f'{name}: should be an https:// address (http:// on this machine only), got "{text}"')

@@ -141,6 +141,12 @@ def _headers(request: Request, token: Bearer | None) -> dict[str, str]:
 
     headers = {"user-agent": f"relight/{__version__}", "accept-encoding": "identity", **request.headers}
     if token is not None and (text := token.reveal()):
+        if not (text.isascii() and text.isprintable()):
+            # Whoever sends it would say so, and quote all of it.
+            raise NetworkError(
+                f"{request.label}: the token for it holds what no token can: a line's end, or a letter with an accent",
+                hint="set the variable that it comes from anew",
+            )
         headers["authorization"] = f"Bearer {text}"
     return headers
 
@@ -188,11 +194,20 @@ def _pool(proxy: str | None, kept: int) -> PoolManager:
 
 def _check_redirect(before: str, after: str, label: str) -> None:
     parts = urlsplit(after)
+    if not is_plain(after):
+        raise NetworkError(f"{label}: {urlsplit(before).hostname} redirects to an address that programs read differently")
     if parts.scheme == "https" or (
         parts.scheme == "http" and is_loopback(urlsplit(before).hostname or "") and is_loopback(parts.hostname or "")
     ):
         return
     raise NetworkError(f"{label}: {urlsplit(before).hostname} redirects to an insecure address on {parts.hostname}")
+
+
+def is_plain(url: str) -> bool:
+    """Whether the host of an address is the same for whoever checks it and whoever connects: with a backslash, or a user before
+    the host, it need not be, and a token would go to another."""
+    authority = url.partition("://")[2].partition("/")[0].partition("?")[0].partition("#")[0]
+    return url.isprintable() and not {"\\", "@", " "} & set(authority)
 
 
 def _check(body: BaseHTTPResponse, request: Request) -> None:

@@ -167,7 +167,9 @@ class Builds(Api):
             return
         source, build = run.build.source.storage_source, run.build
         build.status = _status("WORKING")
-        if not self._may(build, source.bucket, _READERS) or source.object_ not in self._objects(source.bucket):
+        there = self._objects(source.bucket).get(source.object_)
+        is_there = there is not None and source.generation in (0, there.generation)
+        if not (self._may(build, source.bucket, _READERS) and is_there):
             detail = f"{_email(build)} does not have storage.objects.get access to the Google Cloud Storage object."
             self._fail(run, "FAILURE", "FETCH_SOURCE_FAILED", detail)
         elif build.logs_bucket and not self._may(build, _logs(build)[0], _WRITERS):
