@@ -16,6 +16,7 @@ from relight.deploy.observed import Observed, ServiceState
 from relight.deploy.price import Words
 from relight.deploy.service import Settings, Template, changes, merged, merged_settings, template_changes
 from relight.deploy.steps import DeployRevision, SetInvokers, ShiftTraffic, SmokeTest, Step, UpdateService
+from relight.values import counted
 
 _REACH = ("INGRESS_TRAFFIC_INTERNAL_ONLY", "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER", "INGRESS_TRAFFIC_ALL")
 """From where a service can be reached, the narrowest first."""
@@ -80,7 +81,7 @@ def _revision(desired: Desired, template: Template, there: ServiceState | None, 
     has_failed = there is not None and there.latest_created != there.latest_ready
     if not found and not has_failed:
         return None
-    reason = "there is no such service" if there is None else f"{len(found)} fields differ"
+    reason = "there is no such service" if there is None else f"{counted(len(found), 'field')} to change"
     if there is not None and has_failed:
         reason = f"the last revision, {there.latest_created}, did not become ready" + ("; " + reason if found else "")
     return DeployRevision(
@@ -138,7 +139,7 @@ def _update(desired: Desired, old: Settings, whole: Settings, words: Words) -> U
         name=desired.service,
         settings=whole,
         changes=found,
-        reason=f"{len(found)} fields differ",
+        reason=f"{counted(len(found), 'field')} to change",
         cost=words.kept(whole),
         undo="set the old values",
     )
