@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from google.auth.credentials import AnonymousCredentials
 
-from relight.cli import applying, connected
+from relight.cli import connected
 from relight.cli.destroy import destroy
 from relight.cli.main import run
 from relight.cli.rollback import rollback
@@ -92,7 +92,7 @@ def call(folder: Path) -> Call:
 @pytest.fixture
 def attended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody sits at the terminal."""
-    monkeypatch.setattr(applying, "is_attended", lambda: True)
+    monkeypatch.setattr(connected, "is_attended", lambda: True)
 
 
 def fine(done: Result) -> Result:
@@ -147,7 +147,7 @@ def test_programs_and_pipes_are_never_asked(
     before = len(scene.cloud.calls)
     error = call(command).exception
     assert isinstance(error, UsageError)
-    monkeypatch.setattr(applying, "is_attended", lambda: True)
+    monkeypatch.setattr(connected, "is_attended", lambda: True)
     error = call(command, "--json").exception
     assert isinstance(error, UsageError)
     assert str(error).endswith("nobody can be asked whether to go on; add --yes")

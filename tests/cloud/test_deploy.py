@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from relight.cli import applying
-from relight.cli.applying import RECEIPT, Told
+from relight.cli.applying import Told
+from relight.cli.receipts import RECEIPT
 from relight.deploy.steps import Step
 from relight.errors import CloudError, ExitCode
 from tests.cloud.fake.run import UNHEALTHY

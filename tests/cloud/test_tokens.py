@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from relight.cloud.google import Google
-from relight.cloud.tokens import Tokens, identity_token
+from relight.cloud.tokens import Tokens
 from relight.errors import CloudError
 from tests.cloud.fake.cloud import Cloud
 from tests.cloud.fake.server import Refused
@@ -33,13 +33,13 @@ def claims(cloud: Cloud, token: str | None) -> dict[str, Any]:
 def test_key_file_gives_a_token_for_the_audience(cloud: Cloud) -> None:
     google = google_as(cloud, account(cloud))
 
-    assert claims(cloud, identity_token(google, AUDIENCE)) == {"aud": AUDIENCE, "email": ACCOUNT}
+    assert claims(cloud, Tokens(google).identity(AUDIENCE)) == {"aud": AUDIENCE, "email": ACCOUNT}
 
 
 def test_users_token_is_for_the_program_that_they_signed_in_with(cloud: Cloud) -> None:
     google = google_as(cloud, user(cloud))
 
-    found = claims(cloud, identity_token(google, AUDIENCE))
+    found = claims(cloud, Tokens(google).identity(AUDIENCE))
 
     assert found == {"aud": "the-client.apps.googleusercontent.com", "email": USER}
 
@@ -47,11 +47,11 @@ def test_users_token_is_for_the_program_that_they_signed_in_with(cloud: Cloud) -
 def test_user_who_is_not_to_be_known_has_none(cloud: Cloud) -> None:
     cloud.identities.opaque = True
 
-    assert identity_token(google_as(cloud, user(cloud)), AUDIENCE) is None
+    assert Tokens(google_as(cloud, user(cloud))).identity(AUDIENCE) is None
 
 
 def test_nobody_has_none(google: Google) -> None:
-    assert identity_token(google, AUDIENCE) is None
+    assert Tokens(google).identity(AUDIENCE) is None
 
 
 def test_who_acts_for_an_account_gets_its_token(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_who_acts_for_an_account_gets_its_token(cloud: Cloud, monkeypatch: pytes
     cloud.identities.impersonators[RUNNER] = {ACCOUNT}
     google = google_as(cloud, acting_for(account(cloud), RUNNER))
 
-    assert claims(cloud, identity_token(google, AUDIENCE)) == {"aud": AUDIENCE, "email": RUNNER}
+    assert claims(cloud, Tokens(google).identity(AUDIENCE)) == {"aud": AUDIENCE, "email": RUNNER}
 
 
 def test_who_may_not_act_for_an_account_is_told(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_who_may_not_act_for_an_account_is_told(cloud: Cloud, monkeypatch: pytes
     google = google_as(cloud, acting_for(account(cloud), RUNNER))
 
     with pytest.raises(CloudError, match=r"could not have an identity token: .*credentials were not taken.*PERMISSION_DENIED"):
-        identity_token(google, AUDIENCE)
+        Tokens(google).identity(AUDIENCE)
 
 
 def test_build_of_somebody_elses_is_the_account_that_it_acts_for(
@@ -97,8 +97,8 @@ def test_build_of_somebody_elses_is_the_account_that_it_acts_for(
     credentials: Any = Credentials.from_info({**info, "service_account_impersonation_url": acts})
     alone: Any = Credentials.from_info(info)
 
-    assert claims(cloud, identity_token(google_as(cloud, credentials), AUDIENCE)) == {"aud": AUDIENCE, "email": RUNNER}
-    assert identity_token(google_as(cloud, alone), AUDIENCE) is None
+    assert claims(cloud, Tokens(google_as(cloud, credentials)).identity(AUDIENCE)) == {"aud": AUDIENCE, "email": RUNNER}
+    assert Tokens(google_as(cloud, alone)).identity(AUDIENCE) is None
 
 
 def test_container_gets_it_from_the_metadata_server(cloud: Cloud, address: str, tmp_path: Path) -> None:
@@ -107,8 +107,8 @@ def test_container_gets_it_from_the_metadata_server(cloud: Cloud, address: str, 
     script = (
         "import sys\n"
         "from relight.cloud.google import signed_in\n"
-        "from relight.cloud.tokens import identity_token\n"
-        f"print(identity_token(signed_in('my-project', 'europe-west4'), {AUDIENCE!r}))"
+        "from relight.cloud.tokens import Tokens\n"
+        f"print(Tokens(signed_in('my-project', 'europe-west4')).identity({AUDIENCE!r}))"
     )
     env = {name: text for name, text in os.environ.items() if not name.startswith("GOOGLE_")}
     # The library reads these when it is imported, hence another process.
@@ -123,7 +123,7 @@ def test_key_that_was_deleted_is_told_with_what_to_do(cloud: Cloud) -> None:
     cloud.identities.keys.clear()
 
     with pytest.raises(CloudError, match="invalid_grant: Invalid grant: account not found") as told:
-        identity_token(google, AUDIENCE)
+        Tokens(google).identity(AUDIENCE)
 
     assert told.value.hint == "make a new key, or sign in without one"
 
@@ -132,7 +132,7 @@ def test_busy_token_endpoint_is_asked_again(cloud: Cloud) -> None:
     google = google_as(cloud, account(cloud))
     cloud.fail("POST /token", Refused(503, "UNAVAILABLE", "try again"), times=1)
 
-    assert identity_token(google, AUDIENCE)
+    assert Tokens(google).identity(AUDIENCE)
 
 
 def test_token_is_kept_until_shortly_before_its_end(cloud: Cloud) -> None:
@@ -153,7 +153,7 @@ def test_token_is_kept_until_shortly_before_its_end(cloud: Cloud) -> None:
 
 
 def test_tokens_that_were_changed_are_none(cloud: Cloud) -> None:
-    token = identity_token(google_as(cloud, account(cloud)), AUDIENCE) or ""
+    token = Tokens(google_as(cloud, account(cloud))).identity(AUDIENCE) or ""
     head, body, signature = token.split(".")
 
     assert cloud.identities.claims(token) is not None

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
-from relight.cli.files import write_text
-from relight.cli.project import project_of
+from relight.cli.connected import project_of
 from relight.cli.talk import KEY_VARIABLE
 from relight.cli.target import facts_of, judged
 from relight.cloud.google import Google, NotSignedIn, signed_in
@@ -40,8 +37,6 @@ if TYPE_CHECKING:
     from relight.cloud.apply import Applier
     from relight.cloud.receipt import Receipt
     from relight.deploy.observed import Observed
-
-RECEIPT: Final = ".relight/receipt.json"
 
 
 class Site:
@@ -208,15 +203,3 @@ def receipt(site: Site, applier: Applier, *, steps: int, seconds: float) -> Rece
         tested=applier.tried[-1] if applier.tried else None,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def keep(found: Receipt, folder: Path) -> Path:
-    """Put the receipt beside the configuration; returns where it lies."""
-    path = folder / RECEIPT
-    write_text(path, msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
-    return path
-
-
-def is_attended() -> bool:
-    """Whether somebody sits at the terminal who can be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty()

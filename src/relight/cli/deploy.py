@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final
 import click
 from msgspec import Struct
 
+from relight.cli.connected import is_attended, need_somebody, yes_option
 from relight.cli.output import config_option, json_option, print_json
 from relight.cli.planned import show_findings, show_plan
+from relight.cli.receipts import keep
 from relight.cli.stopping import stoppable
 from relight.cli.target import judged
 from relight.config.load import Loaded, load
@@ -60,7 +62,7 @@ class Report(Struct, frozen=True, kw_only=True):
     metavar="FILE",
     help="With --plan: take what is in the cloud from a JSON file.",
 )
-@click.option("--yes", "-y", "is_sure", is_flag=True, help="Do not ask before something is changed.")
+@yes_option
 @click.option(
     "--builder",
     type=click.Choice(list(_BUILDERS)),
@@ -135,10 +137,9 @@ def _progress() -> Progress:
 
 
 def _apply(loaded: Loaded, config_file: str, builder: Builder, *, as_json: bool, is_sure: bool) -> None:
-    from relight.cli.applying import is_attended, keep, site
+    from relight.cli.applying import site
 
-    if not is_sure and (as_json or not is_attended()):
-        raise UsageError("deploy: nobody can be asked whether to go on", hint="see relight deploy --plan, then add --yes")
+    need_somebody("deploy", as_json=as_json, is_sure=is_sure, hint="see relight deploy --plan, then add --yes")
     began = time.monotonic()
     with _progress() as progress:
         here = site(loaded, config_file, builder, progress)

@@ -1,13 +1,20 @@
-"""What the last deployment from a folder left there: read again, and taken away with its service."""
+"""What the last deployment from a folder left there: kept, read again, and taken away with its service."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
 
+from relight.cli.files import write_text
 from relight.decoding import NOT_JSON
+
+if TYPE_CHECKING:
+    from relight.cloud.receipt import Receipt
+
+RECEIPT: Final = ".relight/receipt.json"
 
 
 class Last(Struct, frozen=True):
@@ -21,10 +28,13 @@ class Last(Struct, frozen=True):
     at: str
 
 
+def keep(found: Receipt, folder: Path) -> None:
+    """Put the receipt beside the configuration."""
+    write_text(folder / RECEIPT, msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+
+
 def last_receipt(folder: Path, project: str, region: str, service: str) -> Last | None:
     """The receipt of that service; None where there is none that can be read, or it is another one's."""
-    from relight.cli.applying import RECEIPT
-
     try:
         found = msgspec.json.decode((folder / RECEIPT).read_bytes(), type=Last)
     except (OSError, *NOT_JSON):
@@ -34,8 +44,6 @@ def last_receipt(folder: Path, project: str, region: str, service: str) -> Last 
 
 def forget(folder: Path, project: str, region: str, service: str) -> bool:
     """Take the receipt of that service away; whether there was one."""
-    from relight.cli.applying import RECEIPT
-
     if last_receipt(folder, project, region, service) is None:
         return False
     try:
@@ -45,4 +53,4 @@ def forget(folder: Path, project: str, region: str, service: str) -> bool:
     return True
 
 
-__all__ = ["Last", "forget", "last_receipt"]
+__all__ = ["RECEIPT", "Last", "forget", "keep", "last_receipt"]

@@ -33,7 +33,6 @@ from relight.weights.gguf import read_header
 from relight.weights.store import read_record
 from relight.weights.wanted import State, keeps_weights, size_of, state, wanted
 
-TARGETS: Final = ("cloudrun",)
 CONFIG: Final = "app/relight.toml"
 _REQUEST_S: Final = 10.0
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from relight.cloud.calls import printable
 from relight.decoding import NOT_JSON
 
 if TYPE_CHECKING:
@@ -81,8 +82,7 @@ def _text(reply: Reply) -> str:
 
 def _plain(text: str) -> str:
     """Its words, without what makes a page of them or drives a terminal."""
-    bare = re.sub(r"<[^>]*>", " ", text)
-    return " ".join("".join(char if char.isprintable() else " " for char in bare).split())
+    return printable(re.sub(r"<[^>]*>", " ", text))
 
 
 __all__ = ["Reply", "TooSlow", "read", "said", "told", "words"]

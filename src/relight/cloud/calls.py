@@ -22,12 +22,12 @@ Again = Callable[["GoogleAPICallError"], bool]
 TIMEOUT_S: Final = 60.0
 """Of one call; what takes longer is an operation of Google's, and is polled."""
 _TRANSIENT: Final = frozenset({429, 500, 502, 503, 504})
-# What others did a moment ago (an account, a role, an API) reaches all of Google within a minute or two.
 _BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0)
 # The clients put method and address before Google's own words.
 _ASKED: Final = re.compile(r"^[A-Z]+ https?://\S+: ")
 _MOST_SAID: Final = 1000
-_SETTLE_S: Final = (2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 30.0, 30.0)
+SETTLE_S: Final = (2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 30.0, 30.0)
+"""Pauses while what was done a moment ago (an account, a role, an API) reaches all of Google: two minutes."""
 
 
 def asked(what: str, ask: Callable[[], T], *, sleep: Sleep, is_safe: bool = True, settles: Again | None = None) -> T:
@@ -42,7 +42,7 @@ def asked(what: str, ask: Callable[[], T], *, sleep: Sleep, is_safe: bool = True
     from google.protobuf.json_format import ParseError
     from requests.exceptions import RequestException
 
-    waits = {_Wait.NEVER: [], _Wait.BACKOFF: list(_BACKOFF_S), _Wait.SETTLE: list(_SETTLE_S)}
+    waits = {_Wait.NEVER: [], _Wait.BACKOFF: list(_BACKOFF_S), _Wait.SETTLE: list(SETTLE_S)}
     while True:
         try:
             return ask()
@@ -95,8 +95,13 @@ def plain(text: str) -> str:
     """
     if text.lstrip()[:1] == "<":
         text = re.sub(r"<[^>]*>", " ", text[: 20 * _MOST_SAID])
-    words = " ".join("".join(char if char.isprintable() else " " for char in text[: 10 * _MOST_SAID]).split())
+    words = printable(text[: 10 * _MOST_SAID])
     return words if len(words) <= _MOST_SAID else f"{words[: _MOST_SAID - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Its words on one line, without what drives a terminal."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def status_of(error: GoogleAPICallError) -> str:

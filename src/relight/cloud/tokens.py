@@ -39,11 +39,6 @@ class Tokens:
         return token
 
 
-def identity_token(google: Google, audience: str) -> str | None:
-    """One token for `audience`, as `Tokens.identity` gives; whoever needs several keeps a `Tokens`."""
-    return Tokens(google).identity(audience)
-
-
 def _fresh(google: Google, audience: str) -> str | None:
     from google.auth.transport.requests import Request
     from google.oauth2.credentials import Credentials as User

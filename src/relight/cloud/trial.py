@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from relight.cloud.answer import Reply, TooSlow, read, said, told, words
+from relight.cloud.calls import SETTLE_S
 from relight.cloud.google import Google
 from relight.cloud.tokens import Tokens
 from relight.cloud.work import Show
@@ -26,8 +27,6 @@ from relight.errors import CloudError
 
 _CONNECT_S: Final = 10.0
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-# A binding, an address or a first instance takes up to a minute or two to be there; this is two minutes.
-_SETTLE_S: Final = (2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 30.0, 30.0)
 _OURS: Final = "x-relight-interaction"
 """On every answer of a model's route: whoever sent it is the front door, and not Google."""
 _HELLO: Final = "Say hello."
@@ -173,7 +172,7 @@ class _Door:
 
     def ask(self, question: _Question, is_right: Callable[[Reply], bool]) -> Reply:
         """The right answer. What may pass by itself is waited for; raises `CloudError` for any other."""
-        waits = list(_SETTLE_S)
+        waits = list(SETTLE_S)
         self._watch.show.doing(f"asking {question}")
         while True:
             self._began = self._watch.clock()
