@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from relight.loopback import is_loopback
+
 # What an endpoint's documentation shows, and a base URL does not end in.
 _ENDPOINTS: Final = ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`. A name other than `localhost` may resolve to anything, so it is not."""
-    if host.lower() == "localhost":
-        return True
-    # Addresses are read as the socket layer reads them: "127.1" or "127.0.0.1.example.org" are names to it.
-    for family, is_ours in ((socket.AF_INET, _is_ours_v4), (socket.AF_INET6, _is_ours_v6)):
-        try:
-            return is_ours(socket.inet_pton(family, host))
-        except (OSError, ValueError):
-            continue
-    return False
 
 
 def split(url: str) -> SplitResult | None:
@@ -48,12 +36,3 @@ def provider_fault(url: str, *, has_key: bool) -> str | None:
     if has_key and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         return "is not encrypted, so the key would travel in the clear; use https://, or leave out api_key"
     return None
-
-
-def _is_ours_v4(packed: bytes) -> bool:
-    return packed[0] == 127
-
-
-def _is_ours_v6(packed: bytes) -> bool:
-    # ::1, or an IPv4 loopback address written as IPv6 (::ffff:127.0.0.1).
-    return packed == bytes(15) + b"\x01" or (packed[:12] == bytes(10) + b"\xff\xff" and _is_ours_v4(packed[12:]))

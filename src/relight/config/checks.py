@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from relight.config.address import is_loopback, split
+from relight.config.address import split
 from relight.config.assistant import ASSISTANT
 from relight.config.keys import KEYS_VARIABLE, Path
 from relight.config.leaf import shown
@@ -14,6 +14,7 @@ from relight.config.models import model_problems
 from relight.config.origin import Origin, Problem
 from relight.config.schema import Config
 from relight.config.talk import assistant_problems
+from relight.loopback import is_loopback
 
 _DAY: Final = "(mon|tue|wed|thu|fri|sat|sun)"
 _DAYS: Final = f"{_DAY}(-{_DAY})?(,{_DAY}(-{_DAY})?)*"
@@ -94,6 +95,3 @@ def _windows(config: Config, origin: Callable[[Path], Origin]) -> Iterator[Probl
             said, path = getattr(window, key), ("deploy", "cloudrun", "warm", name, key)
             if not re.fullmatch(form, said):
                 yield Problem(origin(path), path, f"should be like {example}, got {shown(said)}")
-
-
-__all__ = ["cross_checks", "is_loopback"]

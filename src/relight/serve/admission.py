@@ -7,9 +7,9 @@ from typing import Final
 from msgspec import Struct
 
 from relight.access.keys import Keys, presented
-from relight.config.address import is_loopback
 from relight.config.assistant import Assistant
 from relight.errors import Forbidden, Unauthorized
+from relight.loopback import is_loopback
 from relight.serve.http import Request
 
 # What answers anybody: probes, and the page, which holds nothing and asks for the key itself.

@@ -12,11 +12,12 @@ import msgspec
 
 from relight.decoding import NOT_JSON
 from relight.errors import ConfigError, NetworkError
+from relight.loopback import is_loopback
 from relight.values import Secret
 from relight.weights.bucket import object_request
 from relight.weights.patience import Patience, persistently
 from relight.weights.progress import Report
-from relight.weights.source import Kind, Source, is_loopback
+from relight.weights.source import Kind, Source
 from relight.weights.web import Request, is_plain, opened
 
 _MODEL_LAYER: Final = "application/vnd.ollama.image.model"

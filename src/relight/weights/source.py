@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from relight.errors import ConfigError
+from relight.loopback import is_loopback
 
 FORMS: Final = (
     "pypi:PACKAGE[==VERSION]/FILE, hf:OWNER/REPO/FILE[@REVISION], ollama:NAME[:TAG], https://HOST/FILE, "
@@ -75,16 +75,6 @@ def parse(reference: str, *, key: str = "source") -> Source:
         got = _without_secrets(reference)
         raise ConfigError(f'{key}: {error}, got "{got}"', hint=f"write {FORMS}") from None
     return source
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` names this machine itself."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _pypi(rest: str) -> Source:

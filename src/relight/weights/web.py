@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 from urllib.parse import urljoin, urlsplit
 
 from relight.errors import NetworkError
+from relight.loopback import is_loopback
 from relight.weights.patience import Busy, Patience
-from relight.weights.source import is_loopback
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
