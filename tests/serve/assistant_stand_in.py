@@ -217,7 +217,7 @@ class _Handler(Quiet, BaseHTTPRequestHandler):
     def _answer(self, question: str, text: str) -> None:
         about = {"interaction": "int_1", "mode": "small_talk", "confidence": 0.93, "by": "classifier"}
         sources = SOURCES if question == "sources" else []
-        self._event("start", {**about, "sources": sources})
+        self._event("start", {**about, "ticket": TICKET, "sources": sources})
         words = [f"{word} " for word in text.split(" ")]
         for at, word in enumerate(words):
             self._event("delta", {"text": word})

@@ -111,6 +111,7 @@ async def test_stream_tells_start_words_and_the_whole_at_the_end(tmp_path: Path)
     assert names == ["start", "delta", "delta", "done"]
     start, *deltas, done = [data for _, data in call.events]
     assert (start["mode"], start["by"], start["sources"]) == ("work", "rules", [])
+    assert start["ticket"] == done["ticket"]  # an answer that is stopped before its end can be rated
     assert "".join(one["text"] for one in deltas) == done["reply"] == "from afar"
     assert done["usage"]["completion_tokens"] == 200
     assert done["finish"] == "stop"

@@ -410,6 +410,9 @@ def test_stopped_answer_keeps_what_came_and_frees_the_server(visit: Callable[...
     assert page.locator(".ended").inner_text() == "Stopped."
     assert site.client_gone.wait(5)
     expect(_box(page)).to_be_focused()
+    with page.expect_response("**/feedback"):
+        page.get_by_role("button", name="Poor answer").click()
+    assert site.sent("/feedback") == [{"interaction": "int_1", "ticket": TICKET, "rating": "down"}]
     site.release()
     page.get_by_role("button", name="Try again").click()
     expect(_text(page)).to_have_text("You asked: slow walk and on")

@@ -47,6 +47,7 @@ class Told(Struct):
         """What is known before the first word."""
         return {
             "interaction": self.interaction,
+            "ticket": self.ticket,  # with the first word: an answer that is stopped can be rated as well
             "mode": self.mode,
             "confidence": None if self.confidence is None else round(self.confidence, 3),
             "by": self.by,
@@ -153,7 +154,7 @@ class AssistantWriter:
         _CHAT.read(chunk, self._usage)
 
     def _body(self) -> Json:
-        body: Json = {"reply": "".join(self._words).strip(), **self._told.opening(), "ticket": self._told.ticket}
+        body: Json = {"reply": "".join(self._words).strip(), **self._told.opening()}
         if self.renderer is not None:
             body["html"] = self.renderer.finish()
         usage = {"prompt_tokens": self._usage.prompt, "completion_tokens": self._usage.completion}
