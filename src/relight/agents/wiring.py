@@ -57,6 +57,7 @@ class Setting:
     at: tuple[str | Member, ...]
     value: Json
     why: str = ""  # shown to the user; empty where it explains itself
+    is_default: bool = False  # put only where nothing is: what the file needs, and the user may have chosen otherwise
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,9 @@ _COMMANDS: Final = {
     "off": "relight.cli.switch:off",
     "on": "relight.cli.switch:on",
     "destroy": "relight.cli.destroy:destroy",
+    "connect": "relight.cli.connect:connect",
+    "check": "relight.cli.check:check",
+    "bridge": "relight.cli.bridge:bridge",
     "bench": "relight.cli.bench:bench",
     "completion": "relight.cli.completion:completion",
 }

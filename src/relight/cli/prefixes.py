@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
 
 import click
 import msgspec
@@ -15,16 +16,13 @@ from relight.cli.output import config_option, json_option, print_json, print_tab
 from relight.config.load import Loaded, load
 from relight.decoding import NOT_JSON
 from relight.errors import RelightError, UsageError
-from relight.prefixes.boundary import shared_part
-from relight.prefixes.key import SETTINGS, Chain
+from relight.prefixes.key import Chain
 from relight.prefixes.store import Entry, Store
 from relight.serve.snapshots import ground_of, open_store, takes_snapshots
-from relight.values import format_bytes
-
-if TYPE_CHECKING:
-    import socket
+from relight.values import counted, format_bytes
 
 _SHORT = 12
+_RECORD_PORT = 8788
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,19 +77,64 @@ def remove(names: tuple[str, ...], config_file: str, *, foreign: bool) -> None:
 
 
 @prefixes.command()
-@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option("--port", "-p", type=click.IntRange(0, 65535), default=None, help="Port to listen on; wins over PORT.")
+@click.option("--agent", metavar="NAME", help="Take down the first question of this agent, and answer it without a model.")
+@click.option("--run", metavar="COMMAND", help="Start the agent so, with --agent; {url} in it becomes the address.")
+@click.option("--env", multiple=True, metavar="NAME=VALUE", help="Variable of the agent's, with {url} or {v1}; may be repeated.")
+@click.option(
+    "--model", "-m", "wanted", metavar="NAME", help="The model that the agent will ask. Left out: the one that answers."
+)
+@click.option("--bake", "bakes", is_flag=True, help="Make the snapshot as well, with --agent.")
 @config_option
-@click.pass_obj
-def record(bound: socket.socket | None, folder: Path, port: int | None, config_file: str) -> None:
+@json_option
+@click.pass_context
+def record(context: click.Context, /, folder: Path | None, config_file: str, *, agent: str | None, **how: Any) -> None:
     """Serve, and write what requests begin with to files in DIR: system prompt and tools, never a user's words.
 
     Point an agent at it, ask it anything, and stop it with Ctrl-C; then: relight bake DIR/*.json
+
+    With --agent no model is needed: the agent's first question is taken down and it is told that all is done. One that was
+    connected (relight connect) is started in its own set-up, while nobody else serves at its address; another is started with
+    --run, or by you. DIR is then, unless named, where prefixes.bake looks.
     """
+    if agent is not None:
+        _record_agent(context, agent, load(config_file), folder, how)
+        return
+    if folder is None:
+        raise UsageError("prefixes record: no folder is named", hint="name one, or an agent with --agent")
     from relight.cli.serve import serve_it
 
-    loaded = load(config_file, flags={"server.port": port})
-    serve_it(loaded, bound, _Recorder(folder))
+    serve_it(load(config_file, flags={"server.port": how["port"]}), context.obj, _Recorder(folder))
+
+
+def _record_agent(context: click.Context, agent: str, loaded: Loaded, folder: Path | None, how: dict[str, Any]) -> None:
+    from relight.agents.recorder import PATIENCE_S
+    from relight.cli import recording
+
+    start, port, asks = recording.started(how["run"], how["env"]), how["port"], how["wanted"]
+    if start is None and port is None and (connected := recording.as_connected(agent, os.environ)) is not None:
+        start, port = connected.start, connected.port
+        asks = asks or (connected.model if connected.model in loaded.config.models else None)
+    elif port is None:
+        port = 0 if start is not None else _RECORD_PORT
+    model = recording.model_for(asks, loaded)
+    if start is None:
+        click.echo(f"ask {agent} anything, pointed at http://127.0.0.1:{port}", err=True)
+    kept = recording.keep(recording.recorded(start, port, model, PATIENCE_S), agent, model, loaded, folder)
+    if how["as_json"] and not how["bakes"]:
+        print_json(kept)
+    else:
+        what = f"{format_bytes(kept.size)}, about {kept.tokens} tokens, {counted(kept.tools, 'tool')}"
+        click.echo(f"recorded {kept.path}: {what}", err=True)
+    if how["bakes"]:
+        from relight.cli.bake import bake
+
+        files = (Path(kept.path),)
+        more: dict[str, Any] = {"wanted": None, "again": False, "quiet": False, "as_json": how["as_json"]}
+        context.invoke(bake, files=files, config_file=str(loaded.path), **more)
+    elif not kept.is_baked:
+        click.echo(f"now: relight bake {kept.path} (no pattern of prefixes.bake finds it)", err=True)
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +146,8 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     times: int
     tokens: int
     seconds: float
+    counted: int = 0
+    """Of the times, those whose tokens the engine has counted; those of the others are estimated by their text."""
 
 
 @prefixes.command()
@@ -111,34 +156,52 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 def why(log: BinaryIO, *, as_json: bool) -> None:
     """Say what kept prompts from beginning as before, from the records in LOG (or standard input), the dearest first.
 
-    A date in a system prompt, say, has all behind it read again every day. prefixes.strip takes such things out.
+    A date in a system prompt, say, has all behind it read again every day. prefixes.strip takes such things out, prefixes.pin
+    keeps them as they were seen first.
     """
     causes = sorted(_causes(log), key=lambda cause: cause.seconds, reverse=True)
     if as_json:
         print_json(causes)
         return
-    rows = [(one.model, one.what, one.where, one.times, one.tokens, f"{one.seconds:.1f} s") for one in causes]
+    rows = [(one.model, one.what, one.where, one.times, _tokens(one), f"{one.seconds:.1f} s") for one in causes]
     print_table(("model", "what changed", "where", "times", "tokens read again", "which took"), rows)
     if not causes:
         click.echo("every prompt began as the one before, as far as these records tell", err=True)
 
 
+def _tokens(cause: Cause) -> str:
+    return f"{cause.tokens}" if cause.counted == cause.times else f"about {cause.tokens}"
+
+
 def _causes(log: BinaryIO) -> list[Cause]:
     found: dict[tuple[str, str, str], Cause] = {}
-    for line in log:
-        try:
-            told = msgspec.json.decode(line, type=_Line).interaction
-        except (*NOT_JSON, msgspec.ValidationError):
-            continue  # what is no record of ours
-        if told is None or told.prefix_break is None:
-            continue
-        broken = told.prefix_break
-        key = (told.model, broken.what, broken.where)
-        before = found.get(key, Cause(model=told.model, what=broken.what, where=broken.where, times=0, tokens=0, seconds=0.0))
+    for model, broken, is_counted in _breaks(log):
+        key = (model, broken.what, broken.where)
+        before = found.get(key, Cause(model=model, what=broken.what, where=broken.where, times=0, tokens=0, seconds=0.0))
         found[key] = msgspec.structs.replace(
-            before, times=before.times + 1, tokens=before.tokens + broken.tokens, seconds=before.seconds + broken.seconds
+            before,
+            times=before.times + 1,
+            tokens=before.tokens + broken.tokens,
+            seconds=before.seconds + broken.seconds,
+            counted=before.counted + is_counted,
         )
     return list(found.values())
+
+
+def _breaks(log: BinaryIO) -> list[tuple[str, _Broken, bool]]:
+    """Each with the name of its model, and whether it was counted on tokens: a line of its own says so, after the record."""
+    told: list[_Told] = []
+    counted: dict[str, _Broken] = {}
+    for line in log:
+        try:
+            said = msgspec.json.decode(line, type=_Line)
+        except (*NOT_JSON, msgspec.ValidationError):
+            continue  # what is no record of ours
+        if said.interaction is not None and said.interaction.prefix_break is not None:
+            told.append(said.interaction)
+        elif said.prefix_break is not None and said.prefix_break.interaction:
+            counted[said.prefix_break.interaction] = said.prefix_break
+    return [(one.model, counted.get(one.id) or one.prefix_break, one.id in counted) for one in told if one.prefix_break]
 
 
 class _Broken(msgspec.Struct, frozen=True):
@@ -146,15 +209,18 @@ class _Broken(msgspec.Struct, frozen=True):
     where: str
     tokens: int
     seconds: float
+    interaction: str = ""
 
 
 class _Told(msgspec.Struct, frozen=True):
+    id: str = ""
     model: str = ""
     prefix_break: _Broken | None = None
 
 
 class _Line(msgspec.Struct, frozen=True):
     interaction: _Told | None = None
+    prefix_break: _Broken | None = None
 
 
 class _Recorder:
@@ -169,12 +235,12 @@ class _Recorder:
         if chain.prefix is None or chain.prefix in self._seen:
             return
         self._seen.add(chain.prefix)
-        shared = shared_part(msgspec.json.decode(body))
-        kept = {name: shared[name] for name in ("messages", *SETTINGS) if name in shared}
-        text = msgspec.json.format(msgspec.json.encode({"model": model, **kept}), indent=1).decode()
+        from relight.cli.recording import text_of
+
+        text = text_of(model, msgspec.json.decode(body))
         file = self._folder / f"{model}-{chain.prefix[:_SHORT]}.json"
         try:
-            write_text(file, text + "\n")
+            write_text(file, text)
         except UsageError as error:
             click.echo(f"error: {error}", err=True)
         else:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 KEY_VARIABLE: Final = "RELIGHT_KEY"
 CONNECT_S: Final = 10.0
 SILENCE_S: Final = 600.0
+_LIST_S: Final = 60.0  # a list of models waits for no model
 _LEFT = re.compile(r"about (.+) left$")
 
 
@@ -75,7 +76,7 @@ class Client:
 
     def models(self) -> list[dict[str, Any]]:
         """What `GET /v1/models` lists, one mapping a model."""
-        with self._exchange("GET", "/v1/models") as response:
+        with self._exchange("GET", "/v1/models", silence_s=_LIST_S) as response:
             found: list[dict[str, Any]] = _json(response.read()).get("data", [])
             return found
 
@@ -123,7 +124,7 @@ class Client:
             raise NetworkError(f"{self.url}: the connection ended before the answer was complete", hint="ask again")
 
     @contextmanager
-    def _exchange(self, method: str, path: str, body: object = None) -> Iterator[HTTPResponse]:
+    def _exchange(self, method: str, path: str, body: object = None, *, silence_s: float = SILENCE_S) -> Iterator[HTTPResponse]:
         from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
         parts = urlsplit(self.url)
@@ -131,7 +132,7 @@ class Client:
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {self._key.reveal()}"} if self._key else {})
         try:
             self._connect(connection.connect)
-            connection.sock.settimeout(SILENCE_S)
+            connection.sock.settimeout(silence_s)
             connection.request(method, parts.path + path, None if body is None else msgspec.json.encode(body), headers)
             with connection.getresponse() as response:
                 if response.status == 401:
