@@ -17,6 +17,8 @@ from typing import Any
 from aiohttp import ClientSession, ClientTimeout, web
 
 Json = dict[str, Any]
+LONG = 600
+"""Tokens of the answers that are begun to be left."""
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host", "date", "server"}
 
 
@@ -103,7 +105,7 @@ class Fault:
     asked: Callable[[Asked], Asked | Sent | None] = lambda _: None
     sent: Callable[[Asked, Sent], Sent] | None = None
     slots: int | None = None
-    """As many are answered at once; who leaves keeps the slot for ever."""
+    """As many are answered at once; who leaves a long answer keeps the slot for ever."""
     is_busy: bool = False
     """Who comes while another is answered is refused."""
 
@@ -125,13 +127,15 @@ class Broken:
             return web.Response(status=found.status, body=found.body, headers=found.headers)
         if self._fault.is_busy and self._running and request.method == "POST":
             return web.Response(status=503, text='{"error": {"message": "busy", "type": "busy"}}')
-        self._running += 1
+        is_whole, self._running = False, self._running + 1
+        await self._slots.acquire()
         try:
-            await self._slots.acquire()
             answer = await self._pass_on(request, found or asked)
+            is_whole = True
         finally:
             self._running -= 1
-        self._slots.release()  # not where somebody left
+            if is_whole or asked.json.get("max_tokens") != LONG:
+                self._slots.release()
         return answer
 
     async def _pass_on(self, request: web.Request, asked: Asked) -> web.StreamResponse:

@@ -111,7 +111,7 @@ def lay_router(asked: Asked) -> Wiring:
         environment=_beside_router(asked),
         start="ccr code",
         notes=(
-            'prefer claude-code: the router drops system messages in the middle of a conversation, a fifth of all that is said',
+            "prefer claude-code: the router drops system messages in the middle of a conversation, a fifth of all that is said",
             "its client gives up after five minutes of silence whatever it is told; claude-code waits longer",
             "run `ccr restart` after a change: it reads its file once",
         ),
