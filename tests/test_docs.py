@@ -124,7 +124,7 @@ def test_readme_shows_only_commands_that_are_there() -> None:
     for name, inner in used:
         command = relight.get_command(click.Context(relight), name)
         assert command is not None, name
-        assert not inner or inner in getattr(command, "commands", {}), f"{name} {inner}"
+        assert not isinstance(command, click.Group) or not inner or inner in command.commands, f"{name} {inner}"
 
 
 def test_readme_shows_only_targets_of_the_makefile() -> None:
@@ -165,7 +165,7 @@ def test_dependencies_page_has_a_row_for_each_direct_one_as_it_is_pinned() -> No
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").split())
     pinned = {name.lower().replace("_", "-"): version for name, version in pins.items()}
     page = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| ([\w-]+)(?: \([^|]*\))? \| (\d[^ |]*) \|", page, re.MULTILINE))
+    rows = dict(re.findall(r"^\| ([\w.-]+)(?: \([^|]*\))? \| (\d[^ |]*) \|", page, re.MULTILINE))
     assert rows == {name: pinned[name] for name in names}
 
 

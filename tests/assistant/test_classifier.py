@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from relight.assistant import classifier
+from relight.assistant import space
 from relight.assistant.classifier import Classifier, phrases
 from relight.assistant.conversation import Said
 from relight.assistant.ngram import Ngram
 from relight.assistant.reliance import reliance
+from relight.assistant.unrelated import SENTENCES
 from relight.config.assistant import Mode
 from tests.assistant.toy import MODES, Words
 
@@ -60,6 +61,25 @@ def test_message_that_goes_on_is_sooner_inside() -> None:
     found = Classifier(Ngram(), MODES)
     history = [Said("user", "is there live music tonight?")]
     assert found.judge("and then?", history).distance > found.judge("is there live music tonight? and then?").distance
+
+
+def test_message_that_leaves_the_subject_is_further_out_than_one_that_goes_on() -> None:
+    modes = {"events": Mode(examples=("do you have poetry readings?", "is there live music tonight?"))}
+    found = Classifier(Words(" ".join([*SENTENCES, *modes["events"].examples])), modes)
+    history = [Said("user", "do you have poetry readings?")]
+    unlike, like = found.judge("tell me a joke", history), found.judge("tell me a reading", history)
+    assert unlike.reliance == like.reliance == pytest.approx(0.6)
+    by_itself = found.judge("tell me a joke").distance
+    assert by_itself < unlike.distance < like.distance
+    assert not unlike.is_sure
+
+
+def test_message_that_goes_on_is_read_after_the_answer_too() -> None:
+    found = Classifier(Words(VOCABULARY), MODES)
+    asked = Said("user", "what is there?")
+    told = [found.judge("and on Sunday?", [asked, Said("assistant", answer)]) for answer in ("Live music tonight.", "Cakes.")]
+    assert told[0].similarities["events"] > told[1].similarities["events"]
+    assert told[0].similarities["menu"] < told[1].similarities["menu"]
 
 
 def test_scores_share_what_is_inside() -> None:
@@ -124,8 +144,8 @@ def test_what_is_unrelated_is_told_apart_once_and_anew_where_the_file_is_damaged
         made.append(len(made))
         return real(*arrays)  # type: ignore[arg-type]
 
-    real = classifier._unlike
-    monkeypatch.setattr(classifier, "_unlike", counted)
+    real = space._unlike
+    monkeypatch.setattr(space, "_unlike", counted)
     words = Ngram()
     first = Classifier(words, MODES, folder=tmp_path).judge("what is the weather there?")
     assert Classifier(words, MODES, folder=tmp_path).judge("what is the weather there?") == first

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from re import _parser  # type: ignore[attr-defined]  # as in `ambiguity`
+
 import pytest
 
+from relight.assistant import ambiguity
 from relight.assistant.rules import Rules, decided
 from relight.config.assistant import Mode
 from relight.errors import ConfigError
@@ -72,3 +75,24 @@ def test_pattern_with_one_way_through_a_repetition_is_taken(pattern: str) -> Non
 def test_pattern_that_is_none_is_named_with_its_place() -> None:
     with pytest.raises(ConfigError, match=r"assistant\.modes\.one\.patterns\[1\]: is no regular expression.*single quotes"):
         rules(one=Mode(patterns=("fine", "(")))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "shown"),
+    [
+        ("price", 1000), (".*price.*", 1000), (r"\w+@\w+", 1000), (r"how (?:much|many)(?:\s+\w+)* cost", 1000),
+        (r"(?>a+)+b", 1000), (r"^\W*(your |her )?(hobby|hobbies)\W*$", 1000), (r"(\d{1,3}\.){3}\d+", 1000),
+        (".*a.*b", 181), (r"(?=.*a.*b)c", 181), ("(a|b)*(b|c)*d", 181), (r".*a(foo)?.*b", 181), (".*a.*b.*c", 69),
+        (r"x{1,50}x{1,50}x{1,50}y", 69), (r"(?:\s+\w+){0,3}price", 69), ("a*a*a*a*b", 41),
+    ],
+)  # fmt: skip
+def test_pattern_sees_the_less_the_more_repetitions_share_out_a_text(pattern: str, shown: int) -> None:
+    (hit,) = rules(one=Mode(patterns=(f"(?:{pattern}|zq)",))).hits("zq")
+    assert hit.found == "zq"
+    assert ambiguity.seen(_parser.parse(pattern)) == shown
+
+
+def test_pattern_that_shares_out_a_text_finds_nothing_beyond_what_it_sees() -> None:
+    asked = rules(one=Mode(patterns=("a.*b.*c",)), two=Mode(patterns=("abc",)))
+    assert [hit.mode for hit in asked.hits("x" * 178 + "abc")] == ["one", "two"]
+    assert [hit.mode for hit in asked.hits("x" * 179 + "abc")] == ["two"]

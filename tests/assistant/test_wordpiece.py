@@ -52,3 +52,8 @@ def test_vocabulary_is_read_a_piece_a_line(tmp_path: Path) -> None:
     vocabulary = read_vocabulary(file)
     assert (len(vocabulary), vocabulary.first, vocabulary.last) == (13, 2, 3)
     assert vocabulary.ranks["the"] < vocabulary.ranks["cafe"]
+
+
+def test_word_with_an_accent_changes_nothing_for_the_words_around_it() -> None:
+    plain, told = "Hello, what's\tnew at 9?\x0bI'm OK", words("Hello, what's\tnew at 9?\x0bI'm OK")
+    assert words(f"{plain} Café\u00a0ΣΑΣ") == [*told, "cafe", "σασ"]

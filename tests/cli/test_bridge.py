@@ -20,13 +20,13 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from relight.agents.bridge_identity import NoTokens
-from relight.agents.bridge_news import State
+from relight.bridge.identity import NoTokens
+from relight.bridge.news import State
 from relight.cli.bridge import TextWatch, checked, deployed, tokens_for
 from relight.cli.identity import Googles
 from relight.config.load import load
 from relight.errors import ConfigError, UsageError
-from tests.agents.platform import AUDIENCE, Platform, streams, without_instance
+from tests.bridge.platform import AUDIENCE, Platform, streams, without_instance
 from tests.cloud.fake.cloud import Cloud
 from tests.cloud.fake.server import served
 from tests.cloud.land import KEYED, land

@@ -14,15 +14,15 @@ from click.testing import CliRunner, Result
 
 from relight.agents.catalog import AGENTS
 from relight.agents.receipt import Receipt, packed, places
-from relight.agents.recorder import Recording, Request
-from relight.agents.recorder_agents import _ASKED_BY, QUESTION, start_of
 from relight.agents.wiring import Scope
+from relight.bridge.recorder import Recording, Request
+from relight.cli.headless import _ASKED_BY, QUESTION, start_of
 from relight.cli.prefixes import prefixes
 from relight.cli.recording import as_connected, folder_of, keep, model_for, started
 from relight.config.load import Loaded, load
 from relight.errors import UsageError, WeightsError
 from relight.weights.wanted import require
-from tests.agents.test_recorder import AGENT
+from tests.bridge.test_recorder import AGENT
 from tests.clients.conftest import SOURCE
 from tests.serve.process import free_port
 

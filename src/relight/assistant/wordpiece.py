@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 _LONGEST_WORD: Final = 100  # characters; what is longer is one unknown word
-_SPACES: Final = "\t\n\r"
 # Ideographs are words by themselves.
 _IDEOGRAPH: Final = re.compile(
     "([\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\U0002a700-\U0002b81f\U0002b920-\U0002ceaf\uf900-\ufaff\U0002f800-\U0002fa1f])"
@@ -26,7 +25,7 @@ class Vocabulary:
 
     def __init__(self, pieces: list[str]) -> None:
         """Raises `ValueError` when the pieces that frame a text are not there."""
-        self._number = {piece: number for number, piece in enumerate(pieces)}
+        self._number = dict(zip(pieces, range(len(pieces)), strict=True))
         if not {"[CLS]", "[SEP]", "[UNK]"} <= self._number.keys():
             raise ValueError("the vocabulary has no [CLS], [SEP] or [UNK]")
         self.first, self.last, self._unknown = (self._number[name] for name in ("[CLS]", "[SEP]", "[UNK]"))
@@ -73,16 +72,21 @@ def words(text: str) -> list[str]:
     """Words and signs in small letters without accents, in order."""
     if text.isascii() and text.isprintable():
         return _ASCII_WORD.findall(text.lower())
-    clean = "".join(_clean(sign) for sign in text)
+    # One "é" in a long text is no reason to look at every sign of it.
+    return [word for run in text.split() for word in _words(run)]
+
+
+def _words(run: str) -> list[str]:
+    if run.isascii() and run.isprintable():
+        return _ASCII_WORD.findall(run.lower())
+    clean = "".join(_clean(sign) for sign in run)
     spaced = _IDEOGRAPH.sub(r" \1 ", clean)
     # Each sign by itself: Python's own way with a whole word knows a second small sigma, the model does not.
     plain = "".join(sign.lower() for sign in unicodedata.normalize("NFD", spaced) if unicodedata.category(sign) != "Mn")
-    return [word for run in plain.split() for word in _cut(run)]
+    return [word for part in plain.split() for word in _cut(part)]
 
 
 def _clean(sign: str) -> str:
-    if sign in _SPACES or sign.isspace():
-        return " "
     # Accents go here, and not only once letters are taken apart: `normalize` sorts a run of them in quadratic time.
     if unicodedata.combining(sign):
         return ""

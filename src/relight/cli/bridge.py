@@ -21,8 +21,8 @@ from relight.errors import UsageError
 from relight.values import Duration, counted
 
 if TYPE_CHECKING:
-    from relight.agents.bridge_identity import Tokens
-    from relight.agents.bridge_news import State, Watch
+    from relight.bridge.identity import Tokens
+    from relight.bridge.news import State, Watch
     from relight.config.load import Loaded
 
 _HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -71,8 +71,8 @@ def bridge(  # noqa: PLR0913 - one parameter an option
     Google, in a header of its own, so that the agent's API key goes through as it is; streams are kept alive while the platform
     starts a container. Any program on this machine can use it until Ctrl-C. RELIGHT_KEY, if set, lets it wake the engine at once.
     """
-    from relight.agents.bridge import Bridge, Options
-    from relight.agents.bridge_reply import Manner
+    from relight.bridge.bridge import Bridge, Options
+    from relight.bridge.reply import Manner
 
     found = checked(url) if url else deployed(load(config_file))
     from relight.cli.identity import check_account
@@ -139,7 +139,7 @@ def deployed(loaded: Loaded) -> str:
 
 def tokens_for(url: str, audience: str | None, account: str | None) -> Tokens:
     """Who gives tokens for the service; nobody for one that is not Google's, unless an audience says that it asks for them."""
-    from relight.agents.bridge_identity import NoTokens
+    from relight.bridge.identity import NoTokens
     from relight.cli.identity import Googles, audience_of
 
     named = audience or audience_of(url)
@@ -207,7 +207,7 @@ class JsonWatch:
 
 
 async def _run(found: Any, url: str, watch: TextWatch | JsonWatch) -> None:
-    from relight.agents.bridge import serve
+    from relight.bridge.bridge import serve
 
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from relight.agents.verdict import Status
+from relight.check.verdict import Status
 from relight.cli.output import config_option, json_option, print_json, print_table
 from relight.errors import UsageError
 from relight.values import Duration, Secret, counted
 
 if TYPE_CHECKING:
-    from relight.agents.check import Examination
-    from relight.agents.check_needs import Catalogued, Need
-    from relight.agents.verdict import Finding, Report
+    from relight.check.examination import Examination
+    from relight.check.needs import Catalogued, Need
+    from relight.check.verdict import Finding, Report
     from relight.cli.progress import Progress
 
 KEY_VARIABLE: Final = "RELIGHT_KEY"
@@ -77,9 +77,9 @@ def check(  # noqa: PLR0913 - one parameter an option
     Without URL: the service of the configuration file. The model is asked some dozens of short questions. Exit code 0 when all is
     fine (with --agent: all that this agent needs), 1 when something failed, 5 when the server cannot be reached.
     """
-    from relight.agents.check import Examination, Target, base_of, exit_code
-    from relight.agents.check_needs import needs
-    from relight.agents.check_unit import Settings
+    from relight.check.examination import Examination, Target, base_of, exit_code
+    from relight.check.needs import needs
+    from relight.check.unit import Settings
     from relight.cli.progress import Progress
 
     wanted = _wanted(agents, needs(_catalogue()))
@@ -128,7 +128,7 @@ def _examined(examination: Examination, progress: Progress, wanted: list[Need], 
 
 def _catalogue() -> list[Catalogued]:
     from relight.agents.catalog import AGENTS
-    from relight.agents.check_needs import Catalogued
+    from relight.check.needs import Catalogued
 
     return [Catalogued(one.slug, one.name, one.dialect, one.context_need, one.slim_need) for one in AGENTS.values()]
 
@@ -142,7 +142,7 @@ def _wanted(slugs: tuple[str, ...], known: list[Need]) -> list[Need]:
 
 
 def _known(only: tuple[str, ...]) -> frozenset[str]:
-    from relight.agents.check import CHECKS
+    from relight.check.examination import CHECKS
 
     names = {check.name for check in CHECKS}
     names |= {f"{dialect}.{check.name}" for check in CHECKS for dialect in check.dialects}

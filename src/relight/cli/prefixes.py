@@ -109,7 +109,7 @@ def record(context: click.Context, /, folder: Path | None, config_file: str, *, 
 
 
 def _record_agent(context: click.Context, agent: str, loaded: Loaded, folder: Path | None, how: dict[str, Any]) -> None:
-    from relight.agents.recorder import PATIENCE_S
+    from relight.bridge.recorder import PATIENCE_S
     from relight.cli import recording
 
     start, port, asks = recording.started(how["run"], how["env"]), how["port"], how["wanted"]

@@ -27,7 +27,7 @@ from relight.serve.snapshots import takes_snapshots
 from relight.values import estimated_tokens
 
 if TYPE_CHECKING:
-    from relight.agents.recorder import Recording, Start
+    from relight.bridge.recorder import Recording, Start
 
 _FOLDER: Final = "prefixes"
 
@@ -104,7 +104,7 @@ def model_for(wanted: str | None, loaded: Loaded) -> str:
 
 def started(run: str | None, env: Sequence[str]) -> Start | None:
     """A command line and `NAME=value` pairs as what is started. Raises `UsageError`."""
-    from relight.agents.recorder import Start
+    from relight.bridge.recorder import Start
 
     if run is None:
         return None
@@ -136,7 +136,7 @@ def as_connected(slug: str, environ: Mapping[str, str]) -> Connected | None:
     """
     from relight.agents.catalog import AGENTS
     from relight.agents.receipt import places, receipts
-    from relight.agents.recorder_agents import start_of
+    from relight.cli.headless import start_of
 
     agent = AGENTS.get(slug)
     receipt = None if agent is None else next(iter(list(receipts(places(environ), slug))[::-1]), None)
@@ -153,6 +153,6 @@ def as_connected(slug: str, environ: Mapping[str, str]) -> Connected | None:
 
 def recorded(start: Start | None, port: int, model: str, patience_s: float) -> Recording:
     """Have an agent ask its first question, and say which it was. Raises a `RelightError`."""
-    from relight.agents.recorder import record
+    from relight.bridge.recorder import record
 
     return asyncio.run(record(start, port=port, models=(model,), patience_s=patience_s))
