@@ -91,6 +91,7 @@ def test_every_family_has_a_type_and_a_text() -> None:
         "relight_given_up": "counter",
         "relight_modes": "counter",
         "relight_ratings": "counter",
+        "relight_mended": "counter",
         "relight_queue_seconds": "histogram",
         "relight_first_token_seconds": "histogram",
         "relight_wake_seconds": "histogram",

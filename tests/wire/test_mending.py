@@ -9,9 +9,10 @@ import pytest
 from bench.wire import post
 
 from relight.errors import InvalidRequest
+from relight.wire.history import MENDINGS
 from relight.wire.mending import Mended, Needs, encode, fields, mend
 
-NEEDS = Needs(context=8192, max_tokens=1024)
+NEEDS = Needs(context=8192, max_tokens=1024, mends=frozenset(("empty_content", "call_arguments")))
 USER = {"role": "user", "content": "hi"}
 
 
@@ -180,9 +181,9 @@ def test_calls_need_no_content() -> None:
         ("look at é", '{"_raw":"look at é"}'),
         ("NaN", '{"_raw":"NaN"}'),
         ('{"a": 1}', '{"a": 1}'),
-        ("[1]", "[1]"),
+        ("[1]", '{"_raw":"[1]"}'),
         ({"a": 1}, {"a": 1}),
-        (None, None),
+        (None, "{}"),
     ],
     ids=str,
 )
@@ -191,9 +192,9 @@ def test_arguments_of_the_history_become_json(arguments: object, become: object)
     assert said["tool_calls"] == [call(arguments=become)]
 
 
-def test_call_without_arguments_or_type_gets_both() -> None:
-    [said] = mended(history(calling({"id": "c1", "function": {"name": "look"}})))["messages"]
-    assert said["tool_calls"] == [{"id": "c1", "function": {"name": "look", "arguments": "{}"}, "type": "function"}]
+def test_call_without_arguments_gets_some() -> None:
+    [said] = mended(history(calling({"id": "c1", "type": "function", "function": {"name": "look"}})))["messages"]
+    assert said["tool_calls"] == [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
 
 
 def test_one_mended_message_leaves_the_others_as_they_were() -> None:
@@ -269,7 +270,7 @@ def status(engine: str, request: object) -> int:
 def test_engine_takes_what_was_mended_and_refuses_what_was_not(message: object, engine: str) -> None:
     request = {"messages": [USER, message, USER], "max_tokens": 1}
     assert status(engine, request) in (400, 500)
-    assert status(engine, mended(request)) == 200
+    assert status(engine, mended(request, Needs(context=8192, max_tokens=1024, mends=frozenset(MENDINGS)))) == 200
 
 
 @pytest.mark.real

@@ -13,7 +13,7 @@ from relight.cli.output import config_option, json_option, print_json, print_tab
 from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
 from relight.errors import ExitCode, UsageError
-from relight.serve.snapshots import ground_of, open_store, takes_snapshots
+from relight.serve.snapshots import MEASURED, ground_of, open_store, takes_snapshots
 from relight.values import format_bytes
 from relight.weights.wanted import require
 
@@ -94,12 +94,14 @@ def _bake(name: str, requests: list[Recorded], loaded: Loaded, *, again: bool) -
     from relight.cli.baking import Job, Oven
     from relight.cli.bars import TokenBar
     from relight.cli.recorded import as_asked
+    from relight.lifecycle.measured import Measured
 
     model = loaded.config.models[name]
     jobs = [Job(request.name, *as_asked(request, name, loaded.config)) for request in requests]
     weights = require(name, model, loaded.folder, loaded.config.weights.dir)
     with TokenBar() as bar:
-        oven = Oven(name, model, weights, open_store(loaded, bar.say), ground_of(name, loaded))
+        measured = Measured(loaded.weights_dir / MEASURED)
+        oven = Oven(name, model, weights, open_store(loaded, bar.say), ground_of(name, loaded), measured=measured)
         return asyncio.run(oven.bake(jobs, bar.show, again=again))
 
 

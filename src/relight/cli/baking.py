@@ -19,6 +19,7 @@ from relight.config.schema import Model
 from relight.engines.kinds import spec_for
 from relight.engines.slots import Answer, Slots
 from relight.errors import RelightError, SnapshotError
+from relight.lifecycle.measured import Measured
 from relight.prefixes.boundary import shared_part
 from relight.prefixes.key import Chain, chain
 from relight.prefixes.make import Made, make
@@ -34,6 +35,7 @@ _WORDS: Final = "What can you do for me? Answer in one sentence."
 _TOKENS: Final = 16
 # Prompts that the engine keeps in memory by itself would answer in a snapshot's place.
 _WITHOUT_MEMORY: Final = "--cache-ram=0"
+_FEW_TOKENS: Final = 64  # too few to measure a rate with
 _KNOWS: Final = 0.5
 """Part of a prefix that has to come from the snapshot. A model with a sliding window reads up to a batch of it again."""
 
@@ -84,22 +86,31 @@ async def prove(name: str, model: Model, weights: Path) -> Baked:
 
 
 class Oven:
-    """Bakes for one model. `ground` is what its snapshots can be read by."""
+    """Bakes for one model. `ground` is what its snapshots can be read by; `measured`, which of them an engine ended over."""
 
-    def __init__(self, name: str, model: Model, weights: Path, store: Store, ground: str) -> None:
+    def __init__(  # noqa: PLR0913 - what baking is done with
+        self, name: str, model: Model, weights: Path, store: Store, ground: str, *, measured: Measured | None = None
+    ) -> None:
         self._name, self._model, self._weights = name, model, weights
         self._store, self._ground = store, ground
+        self._measured = Measured() if measured is None else measured
         self._second_a_token = 0.0
 
     async def bake(self, jobs: Sequence[Job], progress: Progress, *, again: bool = False) -> list[Baked]:
-        """A snapshot of each job; those that are there are kept, unless `again`. What was made stays, whatever comes after."""
-        there = {} if again else self._store.entries(self._ground)
+        """A snapshot of each job; those that are there are kept, unless `again`, or an engine ended over one: that is made, and
+        proved, anew. What was made stays, whatever comes after."""
+        self._measured.load(self._ground)
+        there = {} if again else self._usable()
         missing = {job.chain.prefix: job for job in reversed(jobs) if job.chain.prefix not in there}
         made: dict[str | None, Baked] = {}
         if missing:
             async with self.engine() as (address, folder):
                 made = {key: await self._bake(job, address, folder, progress) for key, job in reversed(missing.items())}
         return [self._told(job, made, there) for job in jobs]
+
+    def _usable(self) -> dict[str, Entry]:
+        found = self._store.entries(self._ground)
+        return {key: entry for key, entry in found.items() if not self._measured.is_barred(entry.manifest.payload_sha256)}
 
     def _told(self, job: Job, made: dict[str | None, Baked], there: dict[str, Entry]) -> Baked:
         """What became of a job; of several with the same prefix, the first is made and the others are there by then."""
@@ -139,13 +150,24 @@ class Oven:
             entry = await asyncio.to_thread(self._store.add, folder / made.name, about)
             baked = structs.replace(began, tokens=made.tokens, size=entry.manifest.payload_bytes, bake_s=whole_s)
             try:
-                restore_s = await self._take_back(entry, slots, folder)
-                return _proved(baked, restore_s, await slots.answer(question, 0), plain)
+                restored, restore_s = await self._take_back(entry, slots, folder)
+                proved = _proved(baked, restored, restore_s, await slots.answer(question, 0), plain)
+                await asyncio.to_thread(self._note, entry, made, restore_s)
+                return proved
             except SnapshotError:
                 self._store.remove(entry)
                 raise
         except RelightError as error:
             return structs.replace(began, reason=str(error))
+
+    def _note(self, entry: Entry, made: Made, restore_s: float) -> None:
+        """What was measured on the way holds for whoever serves, too; a snapshot that was proved may be used again."""
+        if made.tokens - made.cached >= _FEW_TOKENS:
+            self._measured.read(made.seconds / (made.tokens - made.cached))
+        if restore_s > 0:
+            self._measured.taken(entry.manifest.payload_bytes / restore_s)
+        self._measured.absolve(entry.manifest.payload_sha256)
+        self._measured.keep()
 
     def _whole(self, made: Made) -> float:
         """Seconds that reading all of a prefix takes: what the slot knew is put in at the speed that was last measured."""
@@ -153,17 +175,17 @@ class Oven:
             self._second_a_token = made.seconds / made.tokens
         return made.seconds + made.cached * self._second_a_token
 
-    async def _take_back(self, entry: Entry, slots: Slots, folder: Path) -> float:
-        """Give the snapshot to an empty slot, as a wake does; the seconds that it took."""
+    async def _take_back(self, entry: Entry, slots: Slots, folder: Path) -> tuple[int, float]:
+        """Give the snapshot to an empty slot, as a wake does; how many tokens that is, and the seconds that it took."""
         await slots.erase(0)
         clock = SystemClock()
         began = clock.now()
         file = self._store.open_for_engine(entry, folder)
         try:
-            await slots.restore(0, file.name)
+            restored = await slots.restore(0, file.name)
         finally:
             file.unlink(missing_ok=True)
-        return clock.now() - began
+        return restored, clock.now() - began
 
     def _kept(self, name: str, entry: Entry) -> Baked:
         manifest = entry.manifest
@@ -177,12 +199,14 @@ class Oven:
         )
 
 
-def _proved(baked: Baked, restore_s: float, after: Answer, before: str) -> Baked:
+def _proved(baked: Baked, restored: int, restore_s: float, after: Answer, before: str) -> Baked:
     """What the snapshot is good for, as measured; raises `SnapshotError` when it is good for nothing."""
     if after.cached < _KNOWS * baked.tokens:
         raise SnapshotError(
-            f"this model does not take its state back: {after.cached} of {baked.tokens} tokens were known after it",
-            hint="its architecture keeps a state that a file does not hold; it is served without snapshots",
+            f"this model does not take its state back: of {baked.tokens} tokens its slot held {restored} after it, and "
+            f"{after.cached} were known to the next request",
+            hint="the engine cannot go on from there (some windows and recurrent states, some settings in args); it is served "
+            "without snapshots",
         )
     if after.text != before:
         raise SnapshotError("the answer after taking it back differs from the answer before", hint="it was thrown away")

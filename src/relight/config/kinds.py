@@ -36,6 +36,7 @@ BELONGS: Final = {
     "max_tokens": _ASKED,
     "bridge": _OURS,
     "args": _OURS,
+    "mend": _ASKED,
     "url": _PROVIDER,
     "name": _PROVIDER,
     "api_key": _PROVIDER,

@@ -10,6 +10,7 @@ from relight.config.address import provider_fault
 from relight.config.keys import Path, schema, walk
 from relight.config.kinds import BELONGS, Kind, kind, marks
 from relight.config.leaf import shown
+from relight.config.mendings import faults
 from relight.config.origin import Layer, Origin, Problem
 from relight.config.schema import EngineKind, Model
 
@@ -50,6 +51,7 @@ def _alone(place: Path, model: Model, origin: _Origins) -> Iterator[tuple[str, s
         yield from [("fallback", "names no model; list at least one")] if is_empty_list else _source(model)
     if model.url is not None and (fault := provider_fault(model.url, has_key=model.api_key.secret is not None)):
         yield "url", fault
+    yield from (("mend", fault) for fault in faults(model.mend))
     given = {path[2]: None for path, _, _ in walk(schema().sections["models"], model, place) if is_given(origin(path))}
     for key in given:
         if what not in BELONGS[key] and key != "fallback":

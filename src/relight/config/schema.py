@@ -234,6 +234,15 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=[["--cache-type-k=q8_0"]],
         ),
     ] = ()
+    mend: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="What is mended: calls (which the model wrote as text), history (which would brick a conversation), all, "
+            "or single ones by name; a dash before a name leaves it out. Left out: all for a model that is served from here, "
+            "nothing for a provider's.",
+            examples=[["all", "-bare_calls"]],
+        ),
+    ] = None
     url: Annotated[
         str | None,
         Meta(
@@ -340,6 +349,18 @@ class Prefixes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=[("x-[a-z-]*billing-header:[^\\n]*\\n?",)],
         ),
     ] = ()
+    pin: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Regular expressions, or `date` and `time`, whose matches in a system prompt stay as this process saw "
+            "them first, so that what stands behind them stays known. The model then reads an old date; everybody who sends the "
+            "same prompt shares the first one's, so pin nothing that belongs to one user.",
+            examples=[("date",)],
+        ),
+    ] = ()
+    pin_for: Annotated[
+        Duration, Meta(description="How long a pinned value counts; then the next one is taken.", examples=["24h"])
+    ] = Duration(86_400.0)
     learn: Annotated[
         bool,
         Meta(description="Save what requests were seen to share, in idle moments. What users say is never saved."),

@@ -21,8 +21,10 @@ from relight.lifecycle.shelf import Means, Shelf
 from relight.lifecycle.turns import Claim
 from relight.prefixes.boundary import shared_part
 from relight.prefixes.key import Chain
+from relight.prefixes.loss import Loss, loss
 from relight.prefixes.make import Made, make
 from relight.prefixes.snapshot import About, reason
+from relight.prefixes.stability import Break
 from relight.prefixes.store import Entry
 from relight.values import format_bytes
 
@@ -34,8 +36,8 @@ _PAYS_AT_ONCE_S: Final = 5.0
 _PAYS_TWICE_S: Final = 0.5
 _MOST_CANDIDATES: Final = 16
 _MOST_FAILED: Final = 64
+_MOST_BROKEN: Final = 16
 _FEW_TOKENS: Final = 64  # too few to measure a rate with
-_MEMORY: Final = 0.3
 
 _T = TypeVar("_T")
 
@@ -65,6 +67,10 @@ class Answered(Struct, frozen=True, kw_only=True):
     """Of them, those that the engine knew."""
     prefill_s: float
     """Time that reading the others took."""
+    broken: Break | None = None
+    """Where its beginning parts from the client's last one."""
+    interaction: str = ""
+    """Id of its record."""
 
 
 class Learner:
@@ -76,7 +82,7 @@ class Learner:
         self._conversations: dict[int, Answered] = {}
         self._saved: dict[int, Entry] = {}
         self._candidates: dict[str, Candidate] = {}
-        self._seconds_a_token = 0.0
+        self._broken: deque[Answered] = deque(maxlen=_MOST_BROKEN)
         self._task: asyncio.Task[None] | None = None
         self._failed: deque[str] = deque(maxlen=_MOST_FAILED)  # keys; they would fail again
         self._busy_at = 0.0
@@ -88,12 +94,14 @@ class Learner:
         self._busy_at = self._means.clock.now()
         fresh = (it.prompt or 0) - (it.cached or 0)
         if fresh >= _FEW_TOKENS:
-            rate = it.prefill_s / fresh
-            self._seconds_a_token += (rate - self._seconds_a_token) * (_MEMORY if self._seconds_a_token else 1.0)
+            self._means.measured.read(it.prefill_s / fresh)
+            self._shelf.keep_measured()
         if it.chain.prefix is not None and self._is_new(it.chain):
             self._note(it.chain, it.chain.prefix, it.body, it.prompt or 0)
         if self._history and it.chain.links:
             self._conversations[it.slot] = it
+        if it.broken is not None:
+            self._broken.append(it)
         if not self._is_stopping and self._has_work() and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._work_when_quiet(), name="learn prefixes")
 
@@ -124,7 +132,7 @@ class Learner:
         self._candidates[key] = candidate
 
     def _has_work(self) -> bool:
-        return bool(self._shelf.spare(self._runner.slots) or self._worth() or self._unsaved() is not None)
+        return bool(self._broken or self._shelf.spare(self._runner.slots) or self._worth() or self._unsaved() is not None)
 
     async def _work_when_quiet(self) -> None:
         while self._has_work():
@@ -136,6 +144,7 @@ class Learner:
                 self._busy_at = self._means.clock.now()
             elif self._busy_at == busy_at:
                 await self._fill()
+                await self._count_losses()
                 await self._save_all()
                 self._busy_at = self._means.clock.now()
 
@@ -151,6 +160,43 @@ class Learner:
             except RelightError:
                 return  # the engine is gone; whoever asks next hears of it
 
+    async def _count_losses(self) -> None:
+        """Say what broken beginnings cost: until now it was estimated by their text."""
+        while self._broken and self._is_quiet():
+            it = self._broken.popleft()
+            if not await self._count(it):
+                self._broken.appendleft(it)
+                return
+
+    async def _count(self, it: Answered) -> bool:
+        """Count what one cost; false when somebody came and wanted the engine."""
+        if it.broken is None:
+            return True
+        try:
+            with self._runner.ask(None) as ticket:  # no slot: it does not generate
+                await ticket.awake()
+                slots = self._means.slots(self._runner.address())
+                counting = asyncio.create_task(loss(slots, it.broken), name="count a loss")
+                counted = await self._unless(self._wanted(), counting)
+        except RelightError:
+            return True  # the estimate stays
+        if counted is not None:
+            self._tell(it, it.broken, counted)
+        return counted is not None
+
+    def _tell(self, it: Answered, broken: Break, counted: Loss) -> None:
+        """Tokens that the engine knew by itself, in another slot, were not read again."""
+        fresh = max((it.prompt or 0) - (it.cached or 0), 0)
+        tokens = min(counted.tokens, fresh)
+        rate = it.prefill_s / fresh if fresh >= _FEW_TOKENS else self._means.measured.seconds_a_token
+        seconds = round(tokens * rate, 3)
+        fields = {"interaction": it.interaction, "what": broken.what, "where": broken.where}
+        self._means.fact(
+            f"{broken.what} at {broken.where}: {counted.tokens} of {counted.of} tokens stand behind it, "
+            f"{tokens} were read again, {seconds:.1f} s",
+            {"prefix_break": {**fields, "tokens": tokens, "seconds": seconds, "by": "tokens"}},
+        )
+
     async def _save_all(self) -> None:
         await self._save_conversations()  # first: to learn something overwrites a slot
         await self._learn_all()
@@ -159,7 +205,11 @@ class Learner:
         """A slot whose conversation is not saved, and is worth it."""
         if self._is_refused or not self._shelf.ground:
             return None
-        paying = (slot for slot, it in self._conversations.items() if (it.prompt or 0) * self._seconds_a_token >= _PAYS_TWICE_S)
+        paying = (
+            slot
+            for slot, it in self._conversations.items()
+            if (it.prompt or 0) * self._means.measured.seconds_a_token >= _PAYS_TWICE_S
+        )
         return next(paying, None)
 
     async def _save_conversations(self) -> None:
@@ -180,7 +230,9 @@ class Learner:
             if turn.slot != slot or not self._shelf.has(slot, chain):
                 return
             tokens = await self._means.slots(turn.address).save(slot, name)
-        entry = await self._keep(name, key, f"conversation, {tokens} tokens", tokens, tokens * self._seconds_a_token)
+        entry = await self._keep(
+            name, key, f"conversation, {tokens} tokens", tokens, tokens * self._means.measured.seconds_a_token
+        )
         before, self._saved[slot] = self._saved.get(slot), entry
         if before is not None and before.manifest.prefix in chain.links[:-1]:
             self._shelf.drop(before)
@@ -201,7 +253,7 @@ class Learner:
     def _pays(self, candidate: Candidate) -> bool:
         if self._shelf.knows(candidate.chain):
             return False  # somebody else has made it meanwhile
-        seconds = candidate.tokens * self._seconds_a_token
+        seconds = candidate.tokens * self._means.measured.seconds_a_token
         return seconds >= (_PAYS_AT_ONCE_S if candidate.seen < 2 else _PAYS_TWICE_S)
 
     def _is_quiet(self) -> bool:
@@ -217,7 +269,7 @@ class Learner:
                 return False
             # Whatever becomes of it: it is not made again while a thread still works on its file.
             self._candidates.pop(key, None)
-            seconds = made.seconds if not made.cached else made.tokens * self._seconds_a_token
+            seconds = made.seconds if not made.cached else made.tokens * self._means.measured.seconds_a_token
             await self._keep(made.name, key, f"learned, {made.tokens} tokens", made.tokens, seconds)
         except RelightError as error:
             self._candidates.pop(key, None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,17 +18,19 @@ from msgspec import Struct
 from relight.clock import Clock
 from relight.engines.base import Address
 from relight.errors import EngineCrashed, EngineFailed, RelightError, SnapshotError
+from relight.lifecycle.measured import Measured
 from relight.prefixes.key import Chain
 from relight.prefixes.make import SlotEngine
 from relight.prefixes.snapshot import Manifest, reason
 from relight.prefixes.store import Entry, Store
 
-# Until it has been measured: a file in the page cache is read faster, one on a network disk more slowly.
-_BYTES_A_SECOND: Final = 1e9
-_MEMORY: Final = 0.5  # weight of the newest measurement
 _LOOK_PATIENCE_S: Final = 5.0
 _UNKNOWN: Final = ("",)  # what a slot holds that was used for something else than a chat
 _LEAST_GAIN_S: Final = 0.02
+
+
+def _untold(_text: str, _fields: dict[str, Any]) -> None:
+    """Facts that nobody asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,10 @@ class Means:
     clock: Clock
     note: Callable[[str, str], None]
     """Told what happened, after its severity."""
+    measured: Measured = field(default_factory=Measured)
+    """How fast its engine reads and takes back, and what it must not be given."""
+    fact: Callable[[str, dict[str, Any]], None] = _untold
+    """Told what the log keeps as fields, after a text for people."""
 
 
 class Restored(Struct, frozen=True):
@@ -71,12 +77,11 @@ class Shelf:
         self._entries: dict[str, Entry] = {}
         self._held: dict[int, tuple[str, ...]] = {}
         self._seen: set[str] = set()
-        # What an engine refused or ended over: the next one would do the same.
-        self._barred: set[str] = set()
+        # What was made and turned out to be of no use, by its key: this process does not have it made again.
+        self._useless: set[str] = set()
         self._opened: dict[str, _Opened] = {}
         self._wake = 0
         self._looking: asyncio.Task[None] | None = None
-        self._rate = _BYTES_A_SECOND
 
     @property
     def ground(self) -> str:
@@ -108,7 +113,8 @@ class Shelf:
 
     def knows(self, chain: Chain) -> bool:
         """Whether there is a snapshot of what this request shares with others, or one was made and is of no use."""
-        return chain.prefix in self._entries or chain.prefix in self._barred
+        entry = self._entries.get(chain.prefix or "")
+        return chain.prefix in self._useless or (entry is not None and self._may_be_used(entry))
 
     def slot_of(self, chain: Chain) -> int | None:
         """The slot that holds most of this request, if one holds what it shares."""
@@ -143,12 +149,19 @@ class Shelf:
         self._held[slot] = chain.links[: chain.shared + 1]
 
     def add(self, entry: Entry) -> None:
-        """A snapshot was made."""
+        """A snapshot was made. One with the very bytes that an engine ended over is no better than the one before."""
+        if not self._may_be_used(entry):
+            self._useless.add(entry.manifest.prefix)
         self._entries[entry.manifest.prefix] = entry
 
     def drop(self, entry: Entry) -> None:
         """A snapshot is being removed."""
         self._entries.pop(entry.manifest.prefix, None)
+
+    def keep_measured(self) -> None:
+        """Have what was measured survive this process, beside whatever is done now."""
+        if self._means.measured.has_news:
+            asyncio.get_running_loop().run_in_executor(None, self._means.measured.keep)
 
     def has(self, slot: int, chain: Chain) -> bool:
         """Whether a slot holds this very conversation."""
@@ -163,8 +176,9 @@ class Shelf:
         slot = next((slot for slot in range(slots) if slot not in self._held), None)
         if slot is None:
             return None
-        known = self._seen.union(self._barred, *self._held.values())
-        waiting = [entry for key, entry in self._entries.items() if key not in known and self._pays(entry.manifest)]
+        known = self._seen.union(*self._held.values())
+        waiting = [entry for key, entry in self._entries.items() if key not in known and self._may_be_used(entry)]
+        waiting = [entry for entry in waiting if self._pays(entry.manifest)]
         best = max(waiting, key=lambda entry: entry.manifest.prefill_s, default=None)
         return None if best is None else (slot, best)
 
@@ -192,14 +206,18 @@ class Shelf:
         self._measure(entry.manifest, spent)
         # Beside the request: the folder may be a mounted bucket.
         asyncio.get_running_loop().run_in_executor(None, self._means.store.used, entry)
+        self.keep_measured()
         self._held[slot] = links
         return Restored(tokens, spent)
 
     def _longest(self, chain: Chain) -> Entry | None:
         """The longest snapshot that fits."""
-        keys = (key for key in reversed(chain.links) if key in self._entries and key not in self._barred)
-        key = next(keys, None)
-        return None if key is None else self._entries[key]
+        entries = (self._entries[key] for key in reversed(chain.links) if key in self._entries)
+        return next((entry for entry in entries if self._may_be_used(entry)), None)
+
+    def _may_be_used(self, entry: Entry) -> bool:
+        """Whether no engine refused these very bytes or ended over them: one that was made anew, or proved, is another matter."""
+        return not self._means.measured.is_barred(entry.manifest.payload_sha256)
 
     def _choose(self, chain: Chain, slot: int) -> Entry | None:
         """The longest snapshot that fits, unless the engine knows as much by itself, or reads the prompt as fast."""
@@ -211,7 +229,7 @@ class Shelf:
         return None if is_held or key in self._seen else entry  # `_seen`: in the engine's own memory of prompts
 
     def _pays(self, manifest: Manifest) -> bool:
-        return manifest.prefill_s - manifest.payload_bytes / self._rate > _LEAST_GAIN_S
+        return manifest.prefill_s - manifest.payload_bytes / self._means.measured.bytes_a_second > _LEAST_GAIN_S
 
     def _has_forgotten(self, manifest: Manifest, cached: int) -> bool:
         """Whether the engine was asked for it before, and read it anew."""
@@ -219,7 +237,7 @@ class Shelf:
 
     def _measure(self, manifest: Manifest, spent_s: float) -> None:
         if spent_s > 0:
-            self._rate += _MEMORY * (manifest.payload_bytes / spent_s - self._rate)
+            self._means.measured.taken(manifest.payload_bytes / spent_s)
 
     async def _settled(self) -> None:
         if self._looking is not None:
@@ -238,7 +256,9 @@ class Shelf:
     async def _look(self) -> None:
         before = set(self._entries)
         try:
-            self._ground = self._ground or await asyncio.to_thread(self._means.ground)
+            ground = self._ground or await asyncio.to_thread(self._means.ground)
+            await asyncio.to_thread(self._means.measured.load, ground)
+            self._ground = ground
             found = await asyncio.to_thread(self._means.store.entries, self._ground)
         except (OSError, RelightError) as error:
             self._means.note("WARNING", f"prefixes: cannot be looked for: {error}")
@@ -258,8 +278,10 @@ class Shelf:
         try:
             return await self._means.slots(address).restore(slot, name)
         except RelightError as error:
-            is_news = entry.manifest.prefix not in self._barred
-            self._barred.add(entry.manifest.prefix)
+            is_news = self._may_be_used(entry)
+            self._useless.add(entry.manifest.prefix)
+            self._means.measured.bar(entry.manifest.payload_sha256)
+            self.keep_measured()
             if is_news and isinstance(error, EngineCrashed):
                 self._means.note("WARNING", f"snapshot {entry.manifest.label}: not used again: {error.message}")
             raise

@@ -6,6 +6,9 @@
 
 llama.cpp aborts the whole process over a file that was cut off, and speaks nonsense from one with a flipped bit, so a file is
 verified whole before an engine sees it. It reads from the start what it needs and ignores the rest: a sealed file needs no copy.
+
+A large payload is hashed in parts, several at a time: reading and hashing overlap, and neither waits for one core. Its digest is
+that of the digests of its parts, in their order.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final
@@ -29,7 +33,9 @@ MAX_MANIFEST_BYTES: Final = 64 << 10
 USABLE: Final = "see that it is there and may be used, and that its disk has space"
 _MAGIC: Final = b"RLSNAP\x00\x01"
 _FOOTER: Final = struct.Struct("<32sQQ8s")
-_BLOCK: Final = 4 << 20
+_BLOCK: Final = 1 << 20  # read at a time: it stays in a core's cache until it is hashed
+_PART: Final = 8 << 20
+_MOST_THREADS: Final = 4  # the engine loads beside it
 _REMOVE: Final = "delete it; it is made anew"
 
 # \Z and not $, which also matches before a line break.
@@ -60,6 +66,8 @@ class Manifest(About, frozen=True, kw_only=True):
     # An empty payload is none: the engine would end over it.
     payload_bytes: Annotated[int, Meta(ge=1)]
     payload_sha256: _Digest
+    part_bytes: Annotated[int, Meta(ge=0, multiple_of=1 << 20)] = 0
+    """The payload was hashed in parts of this size; nought: in one piece, as all were once."""
 
 
 def seal(payload: Path, about: About) -> Manifest:
@@ -71,7 +79,8 @@ def seal(payload: Path, about: About) -> Manifest:
         # Unbuffered: a buffer that could not be written would be tried again when the file is closed, behind the cut.
         with payload.open("r+b", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            manifest = _manifest(about, size, _digest(file, size), payload)
+            parts = _PART if size > _PART else 0
+            manifest = _manifest(about, size, _digest(file, size, parts), parts, payload)
             text = encode(manifest)
             try:
                 file.seek(size)
@@ -95,7 +104,7 @@ def verify(path: Path) -> Manifest:
     """As `read`, and every byte of the payload; blocks while the whole file is read. Raises `SnapshotError`."""
     with _opened(path) as file:
         manifest = _read(file, path)
-        if _digest(file, manifest.payload_bytes) != manifest.payload_sha256:
+        if _digest(file, manifest.payload_bytes, manifest.part_bytes) != manifest.payload_sha256:
             raise SnapshotError(f"{path}: damaged: the payload is not what its manifest says", hint=_REMOVE)
         return manifest
 
@@ -130,9 +139,9 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _manifest(about: About, size: int, digest: str, path: Path) -> Manifest:
+def _manifest(about: About, size: int, digest: str, parts: int, path: Path) -> Manifest:
     """The manifest of a payload; one that could not be read back is noticed before it is written."""
-    manifest = Manifest(**msgspec.structs.asdict(about), payload_bytes=size, payload_sha256=digest)
+    manifest = Manifest(**msgspec.structs.asdict(about), payload_bytes=size, payload_sha256=digest, part_bytes=parts)
     try:
         text = encode(manifest)
         msgspec.json.decode(text, type=Manifest)
@@ -185,11 +194,21 @@ def _write_all(file: FileIO, data: bytes) -> None:
         data = data[file.write(data) :]
 
 
-def _digest(file: BufferedReader | FileIO, size: int) -> str:
-    """SHA-256 of the first `size` bytes, or of as many as there are."""
+def _digest(file: BufferedReader | FileIO, size: int, part_bytes: int) -> str:
+    """SHA-256 of the first `size` bytes, or of as many as there are; of several parts, that of their digests."""
+    descriptor = file.fileno()
+    if not part_bytes:
+        return _hashed(descriptor, 0, size).hex()
+    starts = range(0, size, part_bytes)
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1, len(starts))) as threads:
+        parts = threads.map(lambda start: _hashed(descriptor, start, min(part_bytes, size - start)), starts)
+        return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def _hashed(descriptor: int, start: int, size: int) -> bytes:
+    """SHA-256 of `size` bytes from `start` on. Reading and hashing are done without the interpreter's lock."""
     hashed, buffer = hashlib.sha256(), memoryview(bytearray(min(_BLOCK, size)))
-    file.seek(0)
-    while size and (count := file.readinto(buffer[:size])):
+    while size and (count := os.preadv(descriptor, [buffer[:size]], start)):
         hashed.update(buffer[:count])
-        size -= count
-    return hashed.hexdigest()
+        start, size = start + count, size - count
+    return hashed.digest()

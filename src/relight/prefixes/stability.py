@@ -1,23 +1,30 @@
-"""What kept a prompt's beginning from being the same as the time before: named, without saying what stands there. No I/O."""
+"""What kept a prompt's beginning from being the same as the time before: named, without saying what stands there. No I/O.
+
+A request is compared as text, which is soon done; what a break cost is counted on tokens later (`loss`), when nobody waits.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field, structs
 
+from relight.decoding import NOT_JSON
 from relight.prefixes.boundary import shared_part
+from relight.prefixes.key import SETTINGS
 
 # A prompt of which less than this is as before is another prompt, not a broken one.
 _SAME: Final = 0.5
 _LEAST_TEXT: Final = 2000  # characters; below, nothing worth a word is lost
 _REMEMBERED: Final = 4  # prompts of one client: agents send titles and suggestions between their main requests
 _CLIENTS: Final = 64
-_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
+_MAX_NAME: Final = 64  # characters of a name that somebody else chose
+_SORTED: Final = msgspec.json.Encoder(order="deterministic")
 # What stands at the place that differs; the first that fits, looked for in the line around it.
 _KINDS: Final = (
     ("an attribution header", re.compile(r"x-[a-z-]*billing-header|x-[a-z-]*attribution|cc_version=|cch=", re.IGNORECASE)),
@@ -38,14 +45,32 @@ class Break(Struct, frozen=True):
     where: str
     """Its place: `messages.0, line 3`, or `tools`."""
     lost: float
-    """Part of the shared text, from 0 to 1, that stands behind it and has to be read again."""
+    """Part of the shared text, from 0 to 1, that stands behind it and has to be read again; all of it for a setting, which may
+    change a template's first line."""
+    before: dict[str, Any] = field(default_factory=dict)
+    """The beginning that was expected: a chat without what users said."""
+    after: dict[str, Any] = field(default_factory=dict)
+    """The beginning that came."""
+
+
+class _Known(Struct):
+    """A prompt that a client has sent."""
+
+    prefix: str
+    tools: str
+    """Digest of its tools as they were written: keys in another order are the same tools, and other tokens."""
+    shared: dict[str, Any]
+
+
+class _Tools(Struct):
+    tools: msgspec.Raw = msgspec.Raw()
 
 
 class Watcher:
     """Remembers how the last prompts of each client began."""
 
     def __init__(self) -> None:
-        self._last: OrderedDict[tuple[str, ...], list[tuple[str, dict[str, Any]]]] = OrderedDict()
+        self._last: OrderedDict[tuple[str, ...], list[_Known]] = OrderedDict()
 
     def compare(self, client: tuple[str, ...], prefix: str, chat: bytes) -> Break | None:
         """Compare a request's beginning, whose key is `prefix`, with the client's last ones, and remember it."""
@@ -55,29 +80,38 @@ class Watcher:
         self._last.move_to_end(client)
         while len(self._last) > _CLIENTS:
             self._last.popitem(last=False)
-        if any(key == prefix for key, _ in known):
-            known.sort(key=lambda one: one[0] == prefix)  # the one just seen is the last to be forgotten
+        tools = _written_tools(chat)
+        if any((one.prefix, one.tools) == (prefix, tools) for one in known):
+            # The one just seen is the last to be forgotten.
+            known.sort(key=lambda one: (one.prefix, one.tools) == (prefix, tools))
             return None
         shared = shared_part(msgspec.json.decode(chat))  # what users said is not kept
-        found = [broken for _, before in known if (broken := compare(before, shared)) is not None]
-        known.append((prefix, shared))
+        found = [broken for one in known if (broken := compare(one.shared, shared)) is not None]
+        known.append(_Known(prefix, tools, shared))
         del known[:-_REMEMBERED]
         return min(found, key=lambda broken: broken.lost, default=None)
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> Break | None:
     """Where the beginning of `after` leaves that of `before`; `None` for the same, the short, and the altogether different."""
-    old, new = list(_pieces(shared_part(before))), list(_pieces(shared_part(after)))
+    one, two = shared_part(before), shared_part(after)
+    old, new = list(_pieces(one)), list(_pieces(two))
     total = sum(len(text) for _, text in new)
     if total < _LEAST_TEXT or _likeness(old, new) < _SAME:
         return None
-    passed = 0
+    broken = _in_text(old, new, one, two) or _in_settings(one, two)
+    return None if broken is None else structs.replace(broken, before=one, after=two)
+
+
+def _in_text(old: list[tuple[str, str]], new: list[tuple[str, str]], one: dict[str, Any], two: dict[str, Any]) -> Break | None:
+    """The first place where tools or messages differ; `one` and `two` are the chats that they are of."""
+    total, passed = sum(len(text) for _, text in new), 0
     for (place, left), (where, right) in zip(old, new, strict=False):
         if left != right:
             at = _common(left, right)
             lost = 1 - (passed + at) / total
             if place.startswith("tools") or where.startswith("tools"):
-                return Break(_tools(before, after), "tools", lost)
+                return Break(_tools(one, two), "tools", lost)
             return Break(_kind(left, right, at), f"{where}, line {right.count(chr(10), 0, at) + 1}", lost)
         passed += len(right)
     if len(old) == len(new):
@@ -85,18 +119,45 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> Break | None:
     return Break("a message more" if len(new) > len(old) else "a message less", "messages", 1 - passed / total)
 
 
+def _in_settings(before: dict[str, Any], after: dict[str, Any]) -> Break | None:
+    """A setting that templates are rendered with; whether this one does anything with it, only its tokens tell."""
+    for name in SETTINGS:
+        old, new = before.get(name), after.get(name)
+        if name != "tools" and _SORTED.encode(old) != _SORTED.encode(new):
+            what = "a setting more" if old is None else "a setting less" if new is None else "a setting with another value"
+            return Break(what, _place(name, old, new), 1.0)
+    return None
+
+
+def _place(name: str, old: object, new: object) -> str:
+    """Where in a setting its values part, as `chat_template_kwargs.enable_thinking`."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return name
+    differing = (key for key in sorted(old | new) if old.get(key) != new.get(key))
+    return f"{name}.{next(differing)[:_MAX_NAME]}"
+
+
+def _written_tools(chat: bytes) -> str:
+    """Digest of the tools as the client wrote them; empty without tools."""
+    try:
+        tools = msgspec.json.decode(chat, type=_Tools).tools
+    except (*NOT_JSON, msgspec.ValidationError):
+        return ""
+    return hashlib.sha256(bytes(tools)).hexdigest() if bytes(tools) else ""
+
+
 def _pieces(chat: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The texts of a prompt's beginning in their order, with their places."""
     for place, tool in enumerate(chat.get("tools") or []):
-        yield f"tools.{place}", _ENCODER.encode(tool).decode()
+        yield f"tools.{place}", msgspec.json.encode(tool).decode()
     for place, message in enumerate(chat.get("messages") or []):
         content = message.get("content") if isinstance(message, dict) else None
-        yield f"messages.{place}", content if isinstance(content, str) else _ENCODER.encode(content).decode()
+        yield f"messages.{place}", content if isinstance(content, str) else msgspec.json.encode(content).decode()
 
 
 def _name(tool: Any) -> str:
     function = tool.get("function") if isinstance(tool, dict) else None
-    return str(function.get("name", ""))[:64] if isinstance(function, dict) else ""
+    return str(function.get("name", ""))[:_MAX_NAME] if isinstance(function, dict) else ""
 
 
 def _likeness(old: list[tuple[str, str]], new: list[tuple[str, str]]) -> float:
@@ -128,7 +189,9 @@ def _common(left: str, right: str) -> int:
 
 
 def _tools(before: dict[str, Any], after: dict[str, Any]) -> str:
-    old, new = ([_ENCODER.encode(tool) for tool in chat.get("tools") or []] for chat in (before, after))
+    old, new = ([_SORTED.encode(tool) for tool in chat.get("tools") or []] for chat in (before, after))
+    if old == new:
+        return "a tool with its keys in another order"
     if sorted(old) == sorted(new):
         return "tools in another order"
     names = [{_name(tool) for tool in chat.get("tools") or []} for chat in (before, after)]

@@ -20,7 +20,7 @@ from relight.prefixes.key import chain as chain_of
 from relight.prefixes.stability import Break
 from relight.serve.front import Front, Provided, Served, provider_speech
 from relight.serve.http import JSON
-from relight.serve.prepare import CHAT, Prepared, Question, prepare
+from relight.serve.prepare import CHAT, TEMPLATE_ROLES, Prepared, Question, prepare
 from relight.serve.ready_made import ReadyMade
 from relight.serve.reply import Reply
 from relight.telemetry.interaction import Interaction, Phase
@@ -199,7 +199,8 @@ class Asking(msgspec.Struct):
             self.it.restored_tokens = restored.tokens
 
     def _learn(self, served: Served, turn: Turn, chain: Chain, prepared: Prepared) -> None:
-        if served.shelf is None or turn.slot is None:
+        # What the template refused is not what was read.
+        if served.shelf is None or turn.slot is None or TEMPLATE_ROLES in prepared.mended:
             return
         it = self.it
         served.shelf.answered(chain, turn.slot, it.cached_tokens)
@@ -224,8 +225,11 @@ class Asking(msgspec.Struct):
             raise _Unread(error.message) if isinstance(error.__cause__, OSError) else error from error.__cause__
         try:
             if answer.status >= 400:
-                raise _engine_error(answer.status, await answer.read(), served.context)
-            again = await self._pass_on(answer, prepared)
+                refusal = _engine_error(answer.status, await answer.read(), served.context)
+                if (again := prepared.yielding(refusal.message)) is None:
+                    raise refusal
+            else:
+                again = await self._pass_on(answer, prepared)
         finally:
             answer.close()
         if again is not None:

@@ -182,6 +182,7 @@ class Completions:
             reply.says_who(backend.name)
             try:
                 prepared = prepare(question, backend.speech)
+                it.mended = prepared.mended  # its answer adds to it
                 if isinstance(backend, Served):
                     await asking.engine(backend, prepared, claim)
                 else:

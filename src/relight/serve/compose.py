@@ -66,7 +66,7 @@ def _hire(name: str, model: Model, loaded: Loaded, clock: Clock) -> Provided:
 
     key = resolve(model.api_key, loaded.folder, os.environ, key=f"models.{name}.api_key")
     target = Target.of(name, model, key)
-    return Provided(name, Provider(target, clock), target.host, provider_speech(target.name), model.price)
+    return Provided(name, Provider(target, clock), target.host, provider_speech(target.name, model.mend), model.price)
 
 
 def _desk(loaded: Loaded, house: House) -> Desk:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from relight.access.limits import Limiter
 from relight.clock import Clock
 from relight.config.assistant import ASSISTANT
+from relight.config.mendings import chosen
 from relight.config.schema import Config, Content, Model, Price
 from relight.engines.base import Capabilities
 from relight.engines.kept import Connections
@@ -109,13 +110,15 @@ def engine_speech(name: str, can: Capabilities, model: Model, strip: Iterable[st
         progress=can.progress,
         images=can.images,
         strip=tuple(re.compile(pattern) for pattern in strip),
+        mends=chosen(model.mend, by_default=True),
     )
     return Speech(can.paths, needs, has_grammar=can.grammar)
 
 
-def provider_speech(name: str) -> Speech:
+def provider_speech(name: str, mend: tuple[str, ...] | None = None) -> Speech:
     """How a provider is spoken to that calls the model `name`: in the OpenAI dialect, and what is too long it says itself."""
-    needs = Needs(context=None, max_tokens=None, model=name, include_usage=True, images=True)
+    mends = chosen(mend, by_default=False)
+    needs = Needs(context=None, max_tokens=None, model=name, include_usage=True, images=True, mends=mends)
     return Speech(_PROVIDER_PATHS, needs)
 
 

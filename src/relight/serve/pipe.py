@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -15,7 +15,11 @@ from relight.wire.dialect import objects
 from relight.wire.never_empty import NeverEmpty
 from relight.wire.translation import Filter, Json, Writer
 
+if TYPE_CHECKING:
+    from relight.wire.tool_text import TextCalls
+
 _DONE: Final = b"data: [DONE]\n\n"
+_EVENT: Final = re.compile(rb".*?\n\r?\n", re.DOTALL)
 _USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
 _CONTENT: Final = ("content", "reasoning_content", "tool_calls")
 
@@ -53,9 +57,17 @@ class Passage(Protocol):
 class Pipe:
     """Decodes what a backend streams, lets the filters change it, and has the writer tell it (none: it stays a chat)."""
 
-    def __init__(self, filters: tuple[Filter, ...], writer: Writer | None, empty: NeverEmpty | None = None) -> None:
-        self._filters = filters if empty is None else (empty, *filters)
-        self._writer, self._empty = writer, empty
+    def __init__(
+        self,
+        filters: tuple[Filter, ...],
+        writer: Writer | None,
+        empty: NeverEmpty | None = None,
+        calls: TextCalls | None = None,
+    ) -> None:
+        self._rest = filters
+        # A call that was found in thoughts is an answer.
+        self._filters = tuple(one for one in (calls, empty, *filters) if one is not None)
+        self._writer, self._empty, self._calls = writer, empty, calls
         self._events = sse.Events()
         self.has_content = False
 
@@ -80,7 +92,7 @@ class Pipe:
     def again(self) -> Passage:
         if self._empty is None:
             raise RuntimeError("only an empty answer is asked for again")
-        return Pipe((self._empty.second(), *self._filters[1:]), self._writer)
+        return Pipe((self._empty.second(), *self._rest), self._writer, calls=None if self._calls is None else self._calls.again())
 
     def _write(self, chunk: Json) -> bytes:
         if not self.has_content:
@@ -147,6 +159,85 @@ class Untouched:
             self._held.append(event)
             return b""
         return event
+
+
+class Sifted:
+    """Passes a chat stream event by event, each as it came unless its text is called: for requests with tools.
+
+    Nothing of a call that comes as one is changed, nor of an answer without a call: its bytes are the backend's.
+    """
+
+    def __init__(self, calls: TextCalls, empty: NeverEmpty | None = None, *, adds_usage: bool = False) -> None:
+        self._calls, self._empty = calls, empty
+        dropped: tuple[Filter, ...] = (_UsageDropped(),) if adds_usage else ()
+        self._filters: tuple[Filter, ...] = (calls, *dropped) if empty is None else (calls, empty, *dropped)
+        self._events = sse.Events()
+        self._ending = b""
+        self.has_content = False
+
+    @property
+    def is_empty(self) -> bool:
+        return self._empty is not None and self._empty.is_empty
+
+    def feed(self, data: bytes) -> bytes:
+        return b"".join(self._pass(event[0]) for event in _EVENT.finditer(self._events.feed(data)))
+
+    def finish(self) -> bytes:
+        held = []
+        for position, one in enumerate(self._filters):
+            held += _through(self._filters[position + 1 :], one.finish())
+        return b"".join((*map(_written, held), self._ending, self._events.rest()))
+
+    def whole(self, body: bytes) -> bytes:
+        answer = told = _object(body)
+        for one in self._filters:
+            told = one.whole(told)
+        return body if told is answer else msgspec.json.encode(told)
+
+    def again(self) -> Passage:
+        if self._empty is None:
+            raise RuntimeError("only an empty answer is asked for again")
+        return Pipe((self._empty.second(),), None, calls=self._calls.again())
+
+    def _pass(self, event: bytes) -> bytes:
+        payloads = sse.payloads(event)
+        if not payloads:
+            return event  # a comment
+        if payloads[0] == b"[DONE]":
+            self._ending += event
+            return b""
+        chunk = _Chunk(_object(payloads[0]))
+        if "error" in chunk and "choices" not in chunk:
+            if not self.has_content:
+                _chunk(payloads[0])
+            return self.finish() + event
+        chunk.event = event
+        self.has_content = self.has_content or _has_content(chunk)
+        return b"".join(map(_written, _through(self._filters, [chunk])))
+
+
+class _Chunk(dict[str, Any]):
+    """A chunk that knows the bytes that it came as."""
+
+    __slots__ = ("event",)
+    event: bytes
+
+
+class _UsageDropped:
+    """Leaves out the usage that the client had not asked for."""
+
+    def feed(self, chunk: Json) -> list[Json]:
+        return [] if chunk.get("usage") and not chunk.get("choices") else [chunk]
+
+    def finish(self) -> list[Json]:
+        return []
+
+    def whole(self, answer: Json) -> Json:
+        return answer
+
+
+def _written(chunk: Json) -> bytes:
+    return chunk.event if isinstance(chunk, _Chunk) else sse.event(chunk)
 
 
 class WithoutUsage:

@@ -6,20 +6,27 @@ Pure: a request, a path and what the backend speaks in; where to send what, and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct, structs
 
-from relight.serve.pipe import Passage, Pipe, Untouched, WithoutUsage
+from relight.config.mendings import CALLS
+from relight.serve.pipe import Passage, Pipe, Sifted, Untouched, WithoutUsage
 from relight.wire.forced import force
-from relight.wire.mending import Fields, Needs, decoded, encode, mend
+from relight.wire.mending import Fields, Needs, decoded, encode, mend, says
 from relight.wire.never_empty import NeverEmpty, retry_request
 from relight.wire.translation import About, Filter, Json, Translation, Writer
+
+if TYPE_CHECKING:
+    from relight.wire.tool_text import TextCalls
 
 CHAT: Final = "/v1/chat/completions"
 COMPLETIONS: Final = "/v1/completions"
 ASSISTANT_CHAT: Final = "/chat"
+TEMPLATE_ROLES: Final = "template_roles"
+_MOST_YIELDS: Final = 2
 _UNBOUNDED: Final = 1 << 31  # tokens: a provider says itself what it does not take
 
 
@@ -62,13 +69,31 @@ class Prepared(Struct, frozen=True):
     """Nothing is asked: the model shall only wake, or sleep."""
     sleeps_after: bool = False
     """The client wants the model to sleep after its answer."""
+    mended: dict[str, int] = {}
+    """How often each mending was made, by name; what passes through the passage adds to it."""
+    yields: int = 0
+    """How often the template may still refuse the messages and be given them in another form."""
+
+    def yielding(self, refusal: str) -> Prepared | None:
+        """The same in an order that a strict template takes, where `refusal`, the engine's error, says that it has to be."""
+        from relight.wire.history_roles import alternating, is_refusal
+
+        if not self.yields or not is_refusal(refusal):
+            return None
+        chat = decoded(self.body)
+        messages = chat.get("messages")
+        if not isinstance(messages, list):
+            return None
+        self.mended[TEMPLATE_ROLES] = 1
+        told = alternating(messages, has_system=self.yields == _MOST_YIELDS)
+        return structs.replace(self, body=msgspec.json.encode({**chat, "messages": told}), yields=self.yields - 1)
 
     def again(self) -> Prepared | None:
         """The same once more, so that the answer is not empty; `None` when nothing better can be asked."""
         chat = retry_request(decoded(self.body))
         if chat is None or self.passage is None:
             return None
-        return Prepared(self.path, msgspec.json.encode(chat), self.passage.again(), self.writer)
+        return structs.replace(self, body=msgspec.json.encode(chat), passage=self.passage.again())
 
 
 def can_answer(question: Question, speech: Speech) -> bool:
@@ -88,11 +113,15 @@ def prepare(question: Question, speech: Speech) -> Prepared:
     done = mend(fields, speech.needs_of_native)
     body = encode(fields) if done.changed else question.body
     passage: Passage | None = None
-    if done.adds_usage:
+    calls = text_calls(fields, speech.needs, done.counts) if question.path == CHAT else None
+    empty = NeverEmpty() if speech.has_grammar and question.path == CHAT else None
+    if calls is not None:
+        passage = Sifted(calls, empty, adds_usage=done.adds_usage)
+    elif done.adds_usage:
         passage = WithoutUsage()
-    elif speech.has_grammar and question.path == CHAT:
-        passage = Untouched(NeverEmpty())
-    return Prepared(question.path, body, passage)
+    elif empty is not None:
+        passage = Untouched(empty)
+    return Prepared(question.path, body, passage, mended=done.counts, yields=_yields(speech))
 
 
 def _translated(question: Question, translation: Translation, speech: Speech) -> Prepared:
@@ -111,10 +140,39 @@ def _translated(question: Question, translation: Translation, speech: Speech) ->
 def _as_chat(chat: Json, speech: Speech, writer: Writer | None) -> Prepared:
     forced = force(chat) if speech.has_grammar else None
     fields: Fields = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in chat.items()}
-    mend(fields, speech.needs_of_native if writer is None else speech.needs)
+    done = mend(fields, speech.needs_of_native if writer is None else speech.needs)
     filters: tuple[Filter, ...] = () if forced is None else (forced,)
+    calls = text_calls(fields, speech.needs, done.counts) if forced is None else None
     empty = NeverEmpty() if speech.has_grammar else None
-    return Prepared(CHAT, encode(fields), Pipe(filters, writer, empty), writer)
+    pipe = Pipe(filters, writer, empty, calls)
+    return Prepared(CHAT, encode(fields), pipe, writer, mended=done.counts, yields=_yields(speech))
+
+
+def text_calls(fields: Fields, needs: Needs, counts: dict[str, int]) -> TextCalls | None:
+    """What finds calls in the text of the answer; `None` where none may be made, and where the text has a form of its own."""
+    wanted = needs.mends.intersection(CALLS)
+    if not wanted or bytes(fields.get("tools", b"null")) in (b"null", b"[]"):
+        return None
+    form = says(fields, "response_format")
+    if "grammar" in fields or "json_schema" in fields or (isinstance(form, dict) and form.get("type") != "text"):
+        return None
+    choice = says(fields, "tool_choice")
+    if choice == "none":
+        return None
+
+    # Nothing of this is needed for requests without tools.
+    from relight.wire.tool_check import Toolset, toolset
+    from relight.wire.tool_text import TextCalls
+
+    @cache
+    def tools() -> Toolset:
+        return toolset(says(fields, "tools"), choice)
+
+    return TextCalls(tools, counts, wanted, is_single=says(fields, "parallel_tool_calls") is False)
+
+
+def _yields(speech: Speech) -> int:
+    return _MOST_YIELDS if speech.has_grammar and TEMPLATE_ROLES in speech.needs.mends else 0
 
 
 def _is_forced(fields: Fields) -> bool:

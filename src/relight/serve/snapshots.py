@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded
@@ -15,6 +16,9 @@ from relight.prefixes.key import ground
 from relight.prefixes.store import Store
 from relight.weights.fingerprint import fingerprint
 from relight.weights.wanted import require
+
+MEASURED: Final = "measured.json"
+"""What was measured of engines, beside the weights."""
 
 
 def takes_snapshots(model: Model) -> bool:

@@ -111,6 +111,8 @@ class Interaction(Struct, eq=False):
     """Pieces of a stream that have passed, about one a token."""
     prefix_break: dict[str, Any] | None = None
     """What kept the prompt's beginning from being the same as before, and what reading it again cost."""
+    mended: dict[str, int] = {}
+    """How often each mending was made, to the request and to its answer, by name."""
     bytes_asked: int = 0
     """Bytes of the request as a backend was sent it."""
     aside_tokens: int = 0
@@ -231,6 +233,7 @@ class Fields(Struct, frozen=True, kw_only=True, omit_defaults=True):
     restored_tokens: int | None = None
     dropped_messages: int = 0
     prefix_break: dict[str, Any] | None = None
+    mended: dict[str, int] = {}
     cost_usd: float | None = None
     content: dict[str, Any] | None = None
 
@@ -273,6 +276,7 @@ class Record(Struct, frozen=True):
             restored_tokens=it.restored_tokens,
             dropped_messages=it.dropped_messages,
             prefix_break=it.prefix_break,
+            mended=it.mended,
             cost_usd=it.cost_usd,
             content=it.content,
         )

@@ -51,6 +51,7 @@ class Metrics:
     engine_failures: dict[str, int] = field(default_factory=dict)
     modes: dict[tuple[str, str], int] = field(default_factory=dict)
     ratings: dict[str, int] = field(default_factory=dict)
+    mended: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def count(self, record: Record) -> None:
         """Add one closed interaction."""
@@ -68,6 +69,8 @@ class Metrics:
             self.cost_usd[it.model] = self.cost_usd.get(it.model, 0.0) + it.cost_usd
         for one in it.given_up:
             self.given_up[one["model"], one["error"]] = self.given_up.get((one["model"], one["error"]), 0) + 1
+        for what, number in it.mended.items():
+            self.mended[it.model, what] = self.mended.get((it.model, what), 0) + number
         if it.first_token_s is not None:
             self.first_token.setdefault(it.model, Histogram()).observe(it.first_token_s)
 
@@ -108,6 +111,7 @@ def _counters(metrics: Metrics) -> Iterator[tuple[str, str, list[str], Mapping[A
     yield "relight_given_up", text, ["model", "error"], metrics.given_up
     yield "relight_modes", "Messages by the mode that they were answered in.", ["mode", "by"], metrics.modes
     yield "relight_ratings", "Answers that were rated.", ["rating"], metrics.ratings
+    yield "relight_mended", "Mendings of calls and histories, by what was mended.", ["model", "what"], metrics.mended
     yield "relight_engine_failures", "Engines that failed to start or died.", ["model"], metrics.engine_failures
 
 

@@ -1,9 +1,9 @@
 """What a chat request needs before llama.cpp takes it as its client meant it; must not know who the client is. No I/O.
 
 Each mending is one function and was found with the engine itself: it answers an assistant message without content with 400,
-and an image, a tool call without arguments or arguments that are not JSON with 500, which clients ask again and again.
-What it refuses properly is left to it, and so are the legacy `functions` and `function_call`, which it passes over. A request
-that needs nothing is not encoded again: it goes out byte for byte.
+and an image, a tool call without arguments or an id that is no text with 500, which clients ask again and again. Those of the
+conversation are in `history`. What it refuses properly is left to it, and so are the legacy `functions` and `function_call`,
+which it passes over. A request that needs nothing is not encoded again: it goes out byte for byte.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import msgspec
 from relight.decoding import NOT_JSON
 from relight.errors import InvalidRequest
 from relight.wire.dialect import objects
+from relight.wire.history import mend_history
 from relight.wire.translation import Json
 
 Fields = dict[str, msgspec.Raw]
@@ -50,6 +51,8 @@ class Needs:
     """The model reads images."""
     strip: tuple[re.Pattern[str], ...] = ()
     """What is taken out of system messages, because it differs from request to request."""
+    mends: frozenset[str] = frozenset()
+    """What is mended in calls and histories, by the names of `config.mendings`."""
 
 
 class Mended(msgspec.Struct, frozen=True):
@@ -58,6 +61,8 @@ class Mended(msgspec.Struct, frozen=True):
     changed: bool
     adds_usage: bool
     """Usage comes although the client did not ask for it: it has to be taken out of its stream."""
+    counts: dict[str, int] = {}
+    """How often each mending of the history was made, by name."""
 
 
 def fields(body: bytes) -> Fields:
@@ -99,16 +104,18 @@ def encode(request: Fields) -> bytes:
 
 def mend(request: Fields, needs: Needs) -> Mended:
     """Change `request` so that the engine takes it; raises `InvalidRequest` for what the model cannot do."""
+    counts: dict[str, int] = {}
     if needs.context is None:
-        changed_name, adds_usage = name_model(request, needs), ask_usage(request, needs)
-        return Mended(changed=changed_name or adds_usage, adds_usage=adds_usage)
+        changed = name_model(request, needs) | (bool(needs.mends) and mend_messages(request, needs, counts))
+        adds_usage = ask_usage(request, needs)
+        return Mended(changed=changed or adds_usage, adds_usage=adds_usage, counts=counts)
     check_tools(request)
     check_patterns(request)
-    changed = False
+    changed = mend_messages(request, needs, counts)
     for step in _STEPS:
         changed |= step(request, needs)
     adds_usage = ask_usage(request, needs)
-    return Mended(changed=changed or adds_usage, adds_usage=adds_usage)
+    return Mended(changed=changed or adds_usage, adds_usage=adds_usage, counts=counts)
 
 
 def is_stream(request: Fields) -> bool:
@@ -208,21 +215,20 @@ def check_tools(request: Fields) -> None:
         _named_function(tool, f"tools.{place}")
 
 
-def mend_messages(request: Fields, needs: Needs) -> bool:
-    """The mendings of the history."""
+def mend_messages(request: Fields, needs: Needs, counts: dict[str, int]) -> bool:
+    """The mendings of the history; raises `InvalidRequest` for what is left that nobody can read."""
     messages = says(request, "messages")
     if not isinstance(messages, list):
         return False  # the engine says so properly
-    changed = False
-    for place, message in enumerate(messages):
+    changed = mend_history(messages, needs.mends, counts)
+    for place, message in enumerate(messages) if needs.context is not None else ():
         if not isinstance(message, dict):
             continue
         where = f"messages.{place}"
         if not isinstance(message.get("role"), str):
             raise InvalidRequest(f"{where}.role: should be a role, got {_quoted(message.get('role'))}", hint='say "user"')
         check_parts(message, where, needs)
-        changed |= empty_content(message)
-        changed |= tool_calls(message, where)
+        check_calls(message, where)
     return changed and _put(request, "messages", messages)
 
 
@@ -246,14 +252,6 @@ def _without(text: str, patterns: tuple[re.Pattern[str], ...]) -> str:
     return text
 
 
-def empty_content(message: Json) -> bool:
-    """A message with neither content nor calls says nothing, and says so: `null` is content to the engine, no key is not."""
-    if "content" in message or message.get("tool_calls"):
-        return False
-    message["content"] = ""
-    return True
-
-
 def check_parts(message: Json, where: str, needs: Needs) -> None:
     """Raise `InvalidRequest` for parts that the model cannot read."""
     for place, part in enumerate(objects(message.get("content"))):
@@ -274,30 +272,15 @@ def _is_data(image: object) -> bool:
     return isinstance(url, str) and url.startswith("data:")
 
 
-def tool_calls(message: Json, where: str) -> bool:
-    """Calls of the history as templates want them; clients send back what a model has begun and not ended."""
+def check_calls(message: Json, where: str) -> None:
+    """Raise `InvalidRequest` for calls that no template can read."""
     calls = message.get("tool_calls")
     if calls is None:
-        return False
+        return
     if not isinstance(calls, list):
         raise InvalidRequest(f"{where}.tool_calls: should be a list, got {json_kind(calls)}")
-    changed = False
     for place, call in enumerate(calls):
-        function = _named_function(call, f"{where}.tool_calls.{place}")
-        changed |= tool_arguments(function)
-        if "type" not in call:
-            call["type"] = "function"
-            changed = True
-    return changed
-
-
-def tool_arguments(function: Json) -> bool:
-    """No arguments become `{}`; arguments that are not JSON become an object that keeps their text as `_raw`."""
-    said = function.get("arguments", "")
-    if not isinstance(said, str) or (said.strip() and _is_json(said)):
-        return False
-    function["arguments"] = msgspec.json.encode({"_raw": said}).decode() if said.strip() else "{}"
-    return True
+        _named_function(call, f"{where}.tool_calls.{place}")
 
 
 def json_kind(value: object) -> str:
@@ -330,14 +313,6 @@ def _put(request: Fields, name: str, value: object) -> bool:
     return True
 
 
-def _is_json(text: str) -> bool:
-    try:
-        msgspec.json.decode(text)
-    except NOT_JSON:
-        return False
-    return True
-
-
 def _quoted(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else json_kind(value)
 
@@ -345,7 +320,6 @@ def _quoted(value: object) -> str:
 _STEPS: Final[tuple[Callable[[Fields, Needs], bool], ...]] = (
     name_model,
     cap_answer,
-    mend_messages,
     strip_system,
     ask_progress,
     drop_slot,
