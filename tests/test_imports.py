@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "relight"
 HEAVY = """
     aiohttp anthropic bm25s cryptography deprecated email.mime fastapi google grpc h11 h2 httpx httpx2 huggingface_hub jinja2
-    langchain_core limits linkify_it markdown_it minijinja multidict nh3 numpy ollama onnxruntime openai opentelemetry
-    json_repair jsonschema_rs pkg_resources prometheus_client pydantic pydantic_ai pypdf redis requests rich ruamel selectolax setuptools sqlite3 tomlkit
-    unittest urllib.request urllib3 websockets wrapt wsproto xllamacpp xml yaml yarl
+    json_repair jsonschema_rs langchain_core limits linkify_it markdown_it minijinja multidict nh3 numpy ollama onnxruntime
+    openai opentelemetry pkg_resources prometheus_client pydantic pydantic_ai pypdf redis requests rich ruamel selectolax
+    setuptools sqlite3 tomlkit unittest urllib.request urllib3 websockets wrapt wsproto xllamacpp xml yaml yarl
 """
 
 

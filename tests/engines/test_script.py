@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relight.engines.script import KEYS, Fault, FaultKind, Script, ToolCall, find_script, parse_script
+from relight.engines.script import KEYS, Fault, FaultKind, Script, Step, ToolCall, find_script, has_plan, parse_script
 from relight.errors import InvalidRequest
 
 
@@ -102,3 +102,43 @@ def test_wrong_value_is_refused_by_name(text: str, words: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse_script(text)
     assert words in str(caught.value)
+
+
+PLAN = 'delay=1s text=title step=0 tool=write args={"a": 1} step=1 crash=after:3 tool=read step=2 text="done"'
+
+
+def test_step_keeps_what_holds_for_all_and_has_words_calls_and_fault_of_its_own() -> None:
+    script = parse_script(PLAN)
+    assert (script.text, script.tools, script.fault) == ("title", (), None)
+    assert script.steps == (
+        Step(0, Script(delay=1.0, tools=(ToolCall("write", '{"a": 1}'),))),
+        Step(1, Script(delay=1.0, tools=(ToolCall("read"),), fault=Fault(FaultKind.CRASH, 3))),
+        Step(2, Script(delay=1.0, text="done")),
+    )
+
+
+@pytest.mark.parametrize(("results", "step"), [(0, 0), (1, 1), (2, 2), (5, 2)])
+def test_turn_is_the_last_step_that_enough_results_have_come_for(results: int, step: int) -> None:
+    plan = parse_script(PLAN)
+    assert plan.turn(results, has_tools=True, is_answered=results > 0) == plan.steps[step].script
+
+
+def test_plan_answers_a_request_without_tools_with_what_stands_before_its_steps() -> None:
+    turn = parse_script(PLAN).turn(1, has_tools=False, is_answered=False)
+    assert (turn.text, turn.tools, turn.steps) == ("title", (), ())
+
+
+def test_script_without_steps_calls_its_tools_once() -> None:
+    script = Script(tools=(ToolCall("w"),))
+    assert script.turn(0, has_tools=True, is_answered=False) == script
+    assert script.turn(1, has_tools=True, is_answered=True) == Script()
+
+
+def test_script_of_a_request_replaces_the_plan_of_the_model() -> None:
+    assert parse_script("text=hello", parse_script(PLAN)).steps == ()
+
+
+def test_plan_is_told_from_a_script() -> None:
+    assert has_plan(f"do it #script {PLAN}")
+    assert not has_plan("#script text=hello")
+    assert not has_plan("step=1")

@@ -148,6 +148,17 @@ def test_child_that_ignores_sigterm_goes_on_answering(tmp_path: Path) -> None:
         assert child.process.poll() is None
 
 
+def test_fault_that_happens_once_is_over_for_the_next_start(tmp_path: Path) -> None:
+    once, script = tmp_path / "once", '#script text="a b c" crash=after:2'
+    with started(tmp_path, "--once", str(once)) as child:
+        list(child.lines())
+        assert b"[DONE]" not in child.ask(script)
+        assert child.process.wait(10) == 139
+    with started(tmp_path, "--once", str(once)) as child:
+        list(child.lines())
+        assert b"[DONE]" in child.ask(script)
+
+
 def test_sigterm_ends_a_child_in_the_middle_of_an_answer(tmp_path: Path) -> None:
     with started(tmp_path) as child:
         list(child.lines())

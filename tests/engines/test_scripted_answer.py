@@ -72,8 +72,14 @@ def test_tool_script_calls_and_says_nothing() -> None:
     assert made.finish == "tool_calls"
 
 
+def test_text_can_name_the_last_result() -> None:
+    made = answer(Script(text="done: {result}"), replace(PROMPT, results=("written", "sunny")))
+    assert text(made) == "done: sunny"
+
+
 def test_tool_result_is_answered_in_words_not_by_the_same_call_again() -> None:
-    made = answer(Script(tools=(ToolCall("w"),)), replace(PROMPT, tool_result="sunny"))
+    script = Script(tools=(ToolCall("w"),)).turn(1, has_tools=True, is_answered=True)
+    made = answer(script, replace(PROMPT, tool_result="sunny"))
     assert (text(made), made.finish, made.of(Kind.CALL)) == ("The tool answered: sunny", "stop", [])
 
 

@@ -84,3 +84,35 @@ def test_wrong_request_is_refused_by_name(read: Any, body: dict[str, Any], words
     with pytest.raises(InvalidRequest) as caught:
         read(body)
     assert words in str(caught.value)
+
+
+def test_results_are_counted_since_the_user_spoke() -> None:
+    messages = [
+        {"role": "tool", "content": "old"},
+        {"role": "user", "content": "weather?"},
+        {"role": "tool", "content": "sunny"},
+        {"role": "user", "content": [{"type": "tool_result", "content": "warm"}, {"type": "tool_result", "content": "dry"}]},
+    ]
+    prompt = read_chat({"messages": messages, "tools": [{"name": "w"}]})
+    assert (prompt.results, prompt.has_tools) == (("sunny", "warm", "dry"), True)
+
+
+def test_plan_is_kept_to_although_the_agent_speaks_as_the_user() -> None:
+    plan = "go #script step=0 tool=w step=1 text=done"
+    messages = [
+        {"role": "user", "content": plan},
+        {"role": "tool", "content": "sunny"},
+        {"role": "user", "content": "a reminder"},
+    ]
+    prompt = read_chat({"messages": messages})
+    assert (prompt.user, prompt.results, prompt.tool_result) == (plan, ("sunny",), None)
+
+
+def test_plan_ends_with_the_next_script() -> None:
+    messages = [{"role": "user", "content": "#script step=0 tool=w"}, {"role": "user", "content": "#script text=hello"}]
+    assert read_chat({"messages": messages}).user == "#script text=hello"
+
+
+def test_outputs_of_calls_are_results_in_the_responses_dialect() -> None:
+    items = [{"role": "user", "content": "weather?"}, {"type": "function_call_output", "output": "sunny"}]
+    assert read_responses({"input": items}).results == ("sunny",)

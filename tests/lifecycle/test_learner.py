@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from relight.lifecycle.runner import Runner
 from relight.lifecycle.shelf import Means, Shelf
 from relight.lifecycle.turns import Claim
 from relight.prefixes.key import chain as chain_of
+from relight.prefixes.stability import Break, compare
 from relight.prefixes.store import Entry, Store
 from tests.lifecycle.engine import HandEngine, Hangar
 from tests.lifecycle.test_shelf import HandSlots, body, chat
@@ -38,9 +40,12 @@ class Stage:
         self.hangar = Hangar()
         self.slots = HandSlots(self.run)
         self.notes: list[str] = []
+        self.facts: list[dict[str, Any]] = []
         self._news = asyncio.Event()
         self.store = Store(self.folder, max_bytes=max_bytes, clock=self.clock)
-        self.means = Means(self.store, lambda: self.run, lambda: GROUND, lambda _: self.slots, self.clock, self._note)
+        self.means = Means(
+            self.store, lambda: self.run, lambda: GROUND, lambda _: self.slots, self.clock, self._note, fact=self._fact
+        )
         self.shelf = Shelf(self.means)
         limits = Limits(slots=slots, idle_after_s=600, drain_grace_s=30)
         self.runner = Runner("smol", limits, self._launch, self.clock, self.hangar)
@@ -55,7 +60,22 @@ class Stage:
         with self.runner.ask(Claim()) as ticket:
             await self.shelf.restore(chat(), 0, (await ticket.turn()).address)
 
-    async def answer(self, asked: bytes, *, cached: int = 0, takes_s: float = 0.0, reads_s: float | None = None) -> int | None:
+    async def broken(self, before: bytes, after: bytes, *, cached: int = 0) -> Break:
+        """A request whose beginning is not that of the one before, answered."""
+        broken = compare(msgspec.json.decode(before), msgspec.json.decode(after))
+        assert broken is not None
+        await self.answer(after, cached=cached, broken=broken)
+        return broken
+
+    async def answer(
+        self,
+        asked: bytes,
+        *,
+        cached: int = 0,
+        takes_s: float = 0.0,
+        reads_s: float | None = None,
+        broken: Break | None = None,
+    ) -> int | None:
         """A request and its answer; how many tokens were taken back for it."""
         chain = chain_of(asked)
         with self.runner.ask(Claim(size=len(asked))) as ticket:
@@ -65,7 +85,17 @@ class Stage:
             await self.clock.advance(takes_s)
             self.shelf.answered(chain, turn.slot, cached)
             spent = (len(asked) - cached) * SECONDS_A_TOKEN if reads_s is None else reads_s
-            self.learner.saw(Answered(chain=chain, body=asked, slot=turn.slot, prompt=len(asked), cached=cached, prefill_s=spent))
+            answered = Answered(
+                chain=chain,
+                body=asked,
+                slot=turn.slot,
+                prompt=len(asked),
+                cached=cached,
+                prefill_s=spent,
+                broken=broken,
+                interaction="i1",
+            )
+            self.learner.saw(answered)
         return None if restored is None else restored.tokens
 
     async def twice(self, *rules: str) -> None:
@@ -95,6 +125,9 @@ class Stage:
     async def _launch(self) -> HandEngine:
         self.shelf.begin()
         return await self.hangar.launch()
+
+    def _fact(self, _text: str, fields: dict[str, Any]) -> None:
+        self.facts.append(fields)
 
     def _note(self, severity: str, text: str) -> None:
         self.notes.append(f"{severity}: {text}")
@@ -137,7 +170,7 @@ def rules(letters: int, name: str = "a") -> str:
 
 def left() -> set[str]:
     """The tasks of the learner."""
-    names = {"learn prefixes", "make a snapshot", "end of learning"}
+    names = {"learn prefixes", "make a snapshot", "count a loss", "end of learning"}
     return names & {task.get_name() for task in asyncio.all_tasks()}
 
 
@@ -273,6 +306,79 @@ async def test_prefix_that_another_has_made_meanwhile_is_not_made_again(stage: S
     await stage.clock.advance(60)
     assert stage.reads == 1
     assert left() == set()
+
+
+async def test_rate_of_the_process_before_says_what_pays(make: Make) -> None:
+    stage = make()
+    stage.means.measured.read(SECONDS_A_TOKEN)
+    await stage.wake()
+    for _ in range(2):  # answers from memory measure nothing
+        await stage.answer(body(RULES), cached=len(body(RULES)) - 10)
+    assert len(await stage.learned()) == 1
+
+
+# --- what broken beginnings cost
+
+
+YESTERDAY, TODAY = (body(f"Today is {day}. {RULES}") for day in ("2026-11-21", "2026-11-22"))
+
+
+async def test_tokens_that_a_break_cost_are_counted_in_a_quiet_moment(stage: Stage) -> None:
+    await stage.broken(YESTERDAY, TODAY)
+    await stage.clock.advance(0.9)
+    assert stage.slots.asked == []
+    await stage.clock.advance(0.1)
+    assert stage.slots.asked == ["tokens"] * 4
+    assert not any(asked["messages"][-1]["content"] == "What is for dinner?" for asked in stage.slots.chats)
+    tokens = len(f"2. {RULES}<user>")
+    (told,) = (fact["prefix_break"] for fact in stage.facts)
+    assert told == {
+        "interaction": "i1",
+        "what": "a date",
+        "where": "messages.0, line 1",
+        "tokens": tokens,
+        "seconds": pytest.approx(tokens * SECONDS_A_TOKEN, abs=1e-3),
+        "by": "tokens",
+    }
+    assert left() == set()
+
+
+async def test_tokens_that_the_engine_knew_all_the_same_cost_nothing(stage: Stage) -> None:
+    await stage.broken(YESTERDAY, TODAY, cached=len(TODAY) - 40)
+    await stage.clock.advance(1)
+    (told,) = (fact["prefix_break"] for fact in stage.facts)
+    assert told["tokens"] == 40
+
+
+async def test_request_that_comes_while_a_loss_is_counted_does_not_wait(stage: Stage) -> None:
+    await stage.broken(YESTERDAY, TODAY)
+    gate = stage.slots.hold("tokens")
+    await stage.clock.advance(1)
+    await gate.reached.wait()
+    await stage.answer(body(said="Hello"), takes_s=0.1)
+    assert stage.slots.asked == ["tokens", "tokens given up"]
+    gate.opened.set()
+    await stage.clock.advance(1)
+    assert [fact["prefix_break"]["by"] for fact in stage.facts] == ["tokens"]
+
+
+@pytest.mark.parametrize("error", [EngineFailed("engine: no"), EngineCrashed("engine: gone")])
+async def test_loss_that_cannot_be_counted_stays_an_estimate(stage: Stage, error: RelightError) -> None:
+    stage.slots.fails["tokens"] = [error]
+    await stage.broken(YESTERDAY, TODAY)
+    await stage.clock.advance(60)
+    assert (stage.slots.asked, stage.facts, left()) == (["tokens"], [], set())
+
+
+async def test_sleeping_engine_counts_nothing_until_it_is_awake_again(stage: Stage) -> None:
+    await stage.broken(YESTERDAY, TODAY)
+    stage.runner.sleep()
+    await stage.clock.advance(60)
+    assert (stage.slots.asked, len(stage.hangar.engines)) == ([], 1)
+    await stage.wake()
+    await stage.answer(body("Be brief."))
+    await stage.clock.advance(1)
+    assert len(stage.facts) == 1
 
 
 # --- in nobody's way

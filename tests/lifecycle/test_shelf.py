@@ -14,6 +14,7 @@ import pytest
 
 from relight.clock import ManualClock
 from relight.errors import EngineCrashed, EngineFailed, RelightError, SnapshotError
+from relight.lifecycle.measured import Measured
 from relight.lifecycle.shelf import Means, Shelf
 from relight.prefixes.key import Chain
 from relight.prefixes.key import chain as chain_of
@@ -129,10 +130,16 @@ class Bench:
         self.engine = HandSlots(self.run)
         self.shelf = self.another()
 
-    def another(self, *, folder: Callable[[], Path] | None = None, ground: Callable[[], str] = lambda: GROUND) -> Shelf:
-        """A shelf whose engine has another folder, or another ground."""
-        slots = folder or (lambda: self.run)
-        return Shelf(Means(self.store, slots, ground, lambda _: self.engine, self.clock, self._note))
+    def another(
+        self,
+        *,
+        folder: Callable[[], Path] | None = None,
+        ground: Callable[[], str] = lambda: GROUND,
+        measured: Measured | None = None,
+    ) -> Shelf:
+        """A shelf whose engine has another folder, or another ground, or of which something was measured before."""
+        slots, measured = folder or (lambda: self.run), Measured() if measured is None else measured
+        return Shelf(Means(self.store, slots, ground, lambda _: self.engine, self.clock, self._note, measured=measured))
 
     def bake(self, chain: Chain, name: str = "cook", *, data: bytes = b"state", prefill_s: float = 2.0) -> Entry:
         """Have a snapshot in the store."""
@@ -411,6 +418,88 @@ async def test_snapshot_that_an_engine_ends_over_is_not_given_to_the_next(bench:
     await looked()
     assert (bench.engine.asked, bench.files()) == (["restore 0"], [])
     assert bench.notes == ["WARNING: snapshot cook: not used again: engine: gone"]
+
+
+class Written(Measured):
+    """Says when it has been written."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file)
+        self.written = threading.Event()
+
+    def keep(self) -> None:
+        super().keep()
+        self.written.set()
+
+
+async def after_a_crash(bench: Bench, file: Path, chain: Chain) -> None:
+    """An engine ended over the snapshot of `chain`, and so did the process that had started it."""
+    measured = Written(file)
+    shelf = bench.another(measured=measured)
+    shelf.begin()
+    bench.engine.fails["restore 0"] = [EngineCrashed("engine: gone")]
+    with pytest.raises(EngineCrashed):
+        await shelf.restore(chain, 0, ENGINE)
+    assert await asyncio.to_thread(measured.written.wait, 60)  # beside the request
+    bench.engine.asked.clear()
+
+
+async def test_snapshot_that_an_engine_ended_over_is_not_tried_by_the_next_process(bench: Bench, tmp_path: Path) -> None:
+    chain = bench.begin()
+    await after_a_crash(bench, tmp_path / "m.json", chain)
+    shelf = bench.another(measured=Measured(tmp_path / "m.json"))
+    shelf.begin()
+    assert await shelf.restore(chain, 0, ENGINE) is None
+    assert (bench.engine.asked, shelf.spare(1)) == ([], None)
+    assert not shelf.knows(chain)  # what is made anew may be sound
+
+
+async def test_snapshot_that_was_made_anew_is_tried_whatever_became_of_the_one_before(bench: Bench, tmp_path: Path) -> None:
+    chain = bench.begin()
+    await after_a_crash(bench, tmp_path / "m.json", chain)
+    bench.bake(chain, data=b"another state")
+    shelf = bench.another(measured=Measured(tmp_path / "m.json"))
+    shelf.begin()
+    assert await shelf.restore(chain, 0, ENGINE) is not None
+    assert shelf.knows(chain)
+
+
+async def test_same_bytes_made_anew_are_no_better_and_not_made_a_third_time(bench: Bench, tmp_path: Path) -> None:
+    chain = bench.begin()
+    await after_a_crash(bench, tmp_path / "m.json", chain)
+    shelf = bench.another(measured=Measured(tmp_path / "m.json"))
+    shelf.begin()
+    await looked()
+    shelf.add(bench.bake(chain))
+    assert await shelf.restore(chain, 0, ENGINE) is None
+    assert shelf.knows(chain)
+
+
+async def test_snapshot_that_was_proved_is_tried_again(bench: Bench, tmp_path: Path) -> None:
+    chain = bench.begin()
+    await after_a_crash(bench, tmp_path / "m.json", chain)
+    proof = Measured(tmp_path / "m.json")
+    proof.load(GROUND)
+    for entry in bench.store.all():
+        proof.absolve(entry.manifest.payload_sha256)
+    proof.keep()
+    shelf = bench.another(measured=Measured(tmp_path / "m.json"))
+    shelf.begin()
+    assert await shelf.restore(chain, 0, ENGINE) is not None
+
+
+async def test_slowness_that_was_measured_before_the_restart_is_known_after_it(bench: Bench, tmp_path: Path) -> None:
+    slow = Measured(tmp_path / "m.json")
+    slow.load(GROUND)
+    for _ in range(60):
+        slow.taken(1.0)  # a byte a second, as a folder may be that is far away
+    slow.keep()
+    chain = chat()
+    bench.bake(chain, data=b"state" * 100, prefill_s=2.0)
+    for measured, is_taken in ((Measured(tmp_path / "m.json"), False), (None, True)):
+        shelf = bench.another(measured=measured)
+        shelf.begin()
+        assert (await shelf.restore(chain, 0, ENGINE) is not None) is is_taken
 
 
 async def test_shorter_snapshot_takes_the_place_of_one_that_an_engine_ended_over(bench: Bench) -> None:

@@ -36,6 +36,14 @@ def forged(path: Path, manifest: bytes, *, data: bytes = DATA, magic: bytes = b"
     return path
 
 
+def flip(path: Path, at: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 1]))
+
+
 # --- what it is for
 
 
@@ -61,6 +69,42 @@ def test_payload_of_several_blocks_is_verified_whole(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(len(data) - 1)
         file.write(b"\0")
+    with pytest.raises(SnapshotError, match="payload is not what"):
+        verify(path)
+
+
+def test_every_part_of_a_large_payload_is_looked_at(tmp_path: Path) -> None:
+    path = payload(tmp_path / "state.bin", bytes(20 << 20))
+    manifest = seal(path, about())
+    assert manifest.part_bytes
+    assert manifest.payload_bytes > 2 * manifest.part_bytes
+    assert verify(path) == manifest
+    for at in (0, manifest.part_bytes - 1, manifest.part_bytes, 2 * manifest.part_bytes, manifest.payload_bytes - 1):
+        flip(path, at)
+        with pytest.raises(SnapshotError, match="payload is not what"):
+            verify(path)
+        flip(path, at)
+    assert verify(path) == manifest
+
+
+def test_parts_that_changed_places_are_noticed(tmp_path: Path) -> None:
+    path = payload(tmp_path / "state.bin", bytes(8 << 20) + b"\1" * (8 << 20))
+    seal(path, about())
+    data = path.read_bytes()
+    path.write_bytes(data[8 << 20 : 16 << 20] + data[: 8 << 20] + data[16 << 20 :])
+    with pytest.raises(SnapshotError, match="payload is not what"):
+        verify(path)
+
+
+def test_large_payload_that_was_hashed_in_one_piece_is_verified_as_well(tmp_path: Path) -> None:
+    path = payload(tmp_path / "state.bin", bytes(20 << 20))
+    manifest = msgspec.structs.replace(
+        seal(path, about()), part_bytes=0, payload_sha256=hashlib.sha256(bytes(20 << 20)).hexdigest()
+    )
+    old = {key: value for key, value in msgspec.to_builtins(manifest).items() if key != "part_bytes"}
+    forged(path, msgspec.json.encode(old), data=bytes(20 << 20))
+    assert verify(path) == manifest
+    flip(path, 11 << 20)
     with pytest.raises(SnapshotError, match="payload is not what"):
         verify(path)
 
@@ -163,6 +207,8 @@ def test_later_format_is_refused(tmp_path: Path, sealed: Path) -> None:
         ("payload_bytes", 0),
         ("payload_bytes", len(DATA) + 1),
         ("payload_sha256", ""),
+        ("part_bytes", 5),
+        ("part_bytes", -1 << 20),
         ("prefill_s", -0.1),
         ("prefill_s", None),
         ("made_at", -1.0),
@@ -175,7 +221,7 @@ def test_field_that_makes_no_sense_is_refused(tmp_path: Path, sealed: Path, fiel
         read(forged(tmp_path / "forged.bin", msgspec.json.encode(fields)))
 
 
-@pytest.mark.parametrize("field", Manifest.__struct_fields__)
+@pytest.mark.parametrize("field", [field for field in Manifest.__struct_fields__ if field != "part_bytes"])
 def test_missing_field_is_refused(tmp_path: Path, sealed: Path, field: str) -> None:
     fields = msgspec.to_builtins(read(sealed))
     del fields[field]

@@ -64,6 +64,56 @@ def test_tools_are_told_apart(tools: list[str], what: str) -> None:
     assert found.what == what
 
 
+def test_tool_whose_keys_changed_places_is_another_text_with_the_same_key() -> None:
+    watcher, said = Watcher(), chat(tools=["look", "find"])
+    turned = {**said, "tools": [{"function": tool["function"], "type": "function"} for tool in said["tools"]]}
+    assert chain(json.dumps(said).encode()).prefix == chain(json.dumps(turned).encode()).prefix
+    assert see(watcher, said) is None
+    found = see(watcher, turned)
+    assert found is not None
+    assert (found.what, found.where) == ("a tool with its keys in another order", "tools")
+    assert see(watcher, said) is None  # both are known by now
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what", "where"),
+    [
+        (
+            {"chat_template_kwargs": {"enable_thinking": True, "style": "a"}},
+            {"chat_template_kwargs": {"enable_thinking": False, "style": "a"}},
+            "a setting with another value",
+            "chat_template_kwargs.enable_thinking",
+        ),
+        ({}, {"reasoning_effort": "low"}, "a setting more", "reasoning_effort"),
+        ({"response_format": {"type": "json_object"}}, {}, "a setting less", "response_format"),
+    ],
+)
+def test_settings_that_templates_are_rendered_with_are_seen(
+    before: dict[str, Any], after: dict[str, Any], what: str, where: str
+) -> None:
+    watcher = Watcher()
+    assert see(watcher, {**chat(), **before}) is None
+    found = see(watcher, {**chat(), **after})
+    assert found is not None
+    assert (found.what, found.where, found.lost) == (what, where, 1.0)
+
+
+def test_settings_that_no_template_sees_break_nothing() -> None:
+    watcher = Watcher()
+    assert see(watcher, {**chat(), "temperature": 0.1}) is None
+    assert see(watcher, {**chat(), "temperature": 0.9, "max_tokens": 7}) is None
+
+
+def test_break_holds_both_beginnings_and_no_words_of_users() -> None:
+    found = compare(
+        chat("Today is 2026-11-21.\n" + RULES, user="My secret"), chat("Today is 2026-11-22.\n" + RULES, user="Another")
+    )
+    assert found is not None
+    assert [len(one["messages"]) for one in (found.before, found.after)] == [1, 1]
+    assert found.before["messages"][0]["content"].startswith("Today is 2026-11-21.")
+    assert found.after["messages"][0]["content"].startswith("Today is 2026-11-22.")
+
+
 def test_another_prompt_is_not_a_broken_one() -> None:
     assert compare(chat(), chat("Make a title of five words. " * 100)) is None
 

@@ -153,7 +153,7 @@ async def test_wake_timeout_in_an_open_stream_is_the_dialects_error_event(waking
         assert ends[0] == "response.failed"
         assert ends[1]["response"]["error"]["code"] == "wake_timeout"
     else:
-        assert ends[1]["error"]["code"] == "wake_timeout"
+        assert (ends[1]["error"]["code"], ends[1]["error"]["reason"]) == (503, "wake_timeout")
         assert call.events[-1] == ("", "[DONE]")
     assert waking.log.record()["status"] == 200
 
@@ -344,7 +344,7 @@ async def test_request_cancelled_by_a_stopping_server_ends_with_an_error_event(t
         call.task.cancel()
         await call.done()
         assert call.is_complete
-        assert call.events[-2][1]["error"]["code"] == "stopping"
+        assert call.events[-2][1]["error"]["reason"] == "stopping"
         await door.until_busy(0)
 
 

@@ -125,7 +125,7 @@ async def test_turn_that_does_not_come_in_time_is_503(tmp_path: Path) -> None:
     assert (whole.status, whole.json()["error"]["code"]) == (503, "queue_timeout")
     assert int(whole.headers["retry-after"]) >= 1
     assert "queue_timeout" in whole.json()["error"]["hint"]
-    assert (stream.status, stream.events[-2][1]["error"]["code"]) == (200, "queue_timeout")
+    assert (stream.status, stream.events[-2][1]["error"]["reason"]) == (200, "queue_timeout")
     records = [line["interaction"] for line in door.log.records]
     assert [(record["error"], record.get("error_code")) for record in records[:2]] == [("queue_full", "queue_timeout")] * 2
     assert records[0]["timings"]["queue_ms"] == 20_000.0

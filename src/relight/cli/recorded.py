@@ -97,7 +97,7 @@ def as_asked(recorded: Recorded, name: str, config: Config) -> tuple[dict[str, A
     text = msgspec.json.encode(body)
     question = Question(path, text, fields(text), About(model=name, id="bake", created=0), _DIALECTS[path])
     try:
-        asked = prepare(question, engine_speech(name, can, model, config.prefixes.strip)).body
+        asked = prepare(question, engine_speech(name, can, model, config.prefixes)).body
     except RelightError as error:
         raise UsageError(f"{recorded.name}: {error.message}", hint=error.hint) from None
     found = chain(asked)

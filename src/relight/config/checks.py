@@ -80,8 +80,9 @@ def _store(config: Config, origin: Callable[[Path], Origin]) -> Iterator[Problem
 
 
 def _strip(config: Config, origin: Callable[[Path], Origin]) -> Iterator[Problem]:
-    path = ("prefixes", "strip")
-    for pattern in config.prefixes.strip:
+    told = [("strip", one) for one in config.prefixes.strip] + [("pin", one) for one in config.prefixes.pin]
+    for key, pattern in told:
+        path = ("prefixes", key)
         try:
             re.compile(pattern)
         except re.error as error:

@@ -170,7 +170,8 @@ class Exchange(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._is_complete and (exc is not None or not self._ends_with_connection()):
-            ended = EngineCrashed("engine: closed the connection before its answer was complete")
+            # Pi asks again for these very words: "connection lost".
+            ended = EngineCrashed("engine: connection lost before its answer was complete")
             ended.__cause__ = exc  # a reset, when the engine had not even read the request
             self._fail(ended)
         self._is_complete = self._is_complete or self._failure is None

@@ -2,10 +2,16 @@
 
 A client writes `#script tokens=50 delay=10ms` into its last user message. The script goes on as long as words read
 `key=value`, at most to the end of the line; values with spaces are JSON strings, `args` is JSON as it stands.
+
+A script may be a plan, for agents that call tools: `text=a-title step=0 tool=write args={…} step=1 tool=read args={…}
+step=2 text="done: {result}"`. What follows `step=N` is said once N results of tools have come since that message;
+what stands before the first step holds for all steps but for words, calls and fault, which are each step's own, and
+answers a request that offers no tools. `{result}` in a text stands for the last result.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -62,6 +68,22 @@ class Script:
     exit: int = 139
     unicode: bool = False  # text in many scripts, its characters cut in two on the wire
     chunk: int | None = None  # bytes that are written at once
+    steps: tuple[Step, ...] = ()  # of a plan, in the order of their results
+
+    def turn(self, results: int, *, has_tools: bool, is_answered: bool) -> Script:
+        """What to say after so many results of tools; a script that is no plan calls its tools once."""
+        if not self.steps:
+            return replace(self, tools=()) if is_answered else self
+        reached = [step for step in self.steps if step.results <= results] if has_tools else []
+        return reached[-1].script if reached else replace(self, steps=())
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a plan says once so many results have come."""
+
+    results: int
+    script: Script
 
 
 def find_script(message: str, base: Script) -> tuple[Script, str]:
@@ -73,6 +95,17 @@ def find_script(message: str, base: Script) -> tuple[Script, str]:
     end = pairs[-1][2] if pairs else start.end()
     script = _apply(base, [(key, value) for key, value, _ in pairs])
     return script, (message[: start.start()] + message[end:]).strip()
+
+
+def has_script(message: str) -> bool:
+    """Whether there is a script in it."""
+    return _START.search(message) is not None
+
+
+def has_plan(message: str) -> bool:
+    """Whether a script in it goes over several turns."""
+    start = _START.search(message)
+    return start is not None and any(key == "step" for key, _, _ in _pairs(message, start.end()))
 
 
 def parse_script(text: str, base: Script | None = None) -> Script:
@@ -110,6 +143,19 @@ def _value(text: str, at: int, key: str) -> tuple[str, int]:
 
 
 def _apply(base: Script, pairs: list[tuple[str, str]]) -> Script:
+    """`base`, changed by the pairs up to the first step, and by those of each step."""
+    starts = [place for place, (key, _) in enumerate(pairs) if key == "step"]
+    base = replace(base, steps=()) if pairs else base
+    if not starts:
+        return _changed(base, pairs)
+    script = _changed(base, pairs[: starts[0]])
+    own = replace(script, text=None, tokens=None, tools=(), fault=None, steps=())
+    parts = [pairs[start:end] for start, end in itertools.pairwise([*starts, len(pairs)])]
+    steps = [Step(_change(*part[0])["step"], _changed(own, part[1:])) for part in parts]
+    return replace(script, steps=tuple(sorted(steps, key=lambda step: step.results)))
+
+
+def _changed(base: Script, pairs: list[tuple[str, str]]) -> Script:
     changes: dict[str, Any] = {}
     tools: list[ToolCall] = []
     for key, value in pairs:
@@ -203,5 +249,6 @@ _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "exit": _exit_code,
     "unicode": _switch,
     "chunk": _positive,
+    "step": _count,
 }
 KEYS: Final = tuple(sorted([*_READERS, "tool", "args"]))

@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--context", type=int, default=8192, metavar="TOKENS", help="tokens (words) per request")
     parser.add_argument("--parallel", type=int, default=2, metavar="N", help="requests at once")
     parser.add_argument("--script", default="", metavar="TEXT", help='defaults for every request, such as "delay=10ms tokens=20"')
+    parser.add_argument(
+        "--once", type=Path, metavar="FILE", help="a scripted fault happens while FILE is not there, and makes it"
+    )
     load = parser.add_argument_group("loading")
     load.add_argument("--load", type=_duration, default=0.0, metavar="TIME", help="loading takes this long; until then 503")
     load.add_argument("--load-forever", action="store_true", help="never gets loaded")
@@ -127,7 +130,7 @@ async def _serve(options: argparse.Namespace, listener: socket.socket) -> None:
         script = parse_script(options.script)
     except InvalidRequest as error:
         raise UsageError(f"--script: {error}") from error
-    server = Server(Settings(options.model, options.context, options.parallel, script), SystemClock())
+    server = Server(Settings(options.model, options.context, options.parallel, script, options.once), SystemClock())
     server.progress = 0.0
     async with server.listen(listener), asyncio.TaskGroup() as group:
         loading = group.create_task(_load(options, server))

@@ -95,7 +95,7 @@ class Answer:
 
 
 def compose(prompt: Prompt, script: Script, stamp: Stamp, context: int) -> Answer:
-    """Make the answer to `prompt`, whose `user` no longer holds the script.
+    """Make the answer to `prompt`, whose `user` no longer holds the script; that is the one of this turn.
 
     Raises `ContextOverflow`, in llama.cpp's words, when not one token could be added.
     """
@@ -132,18 +132,17 @@ _UNICODE_TEXT: Final = "Grüße, 世界! Ελλάδα naïve café привет 
 def _sections(prompt: Prompt, script: Script) -> Iterator[Section]:
     if script.empty:
         return
-    calls = () if prompt.tool_result is not None else script.tools
     if script.reasoning:
         yield Section(Kind.REASONING, _words(script.reasoning))
-    if not calls or script.text is not None or script.tokens is not None:
+    if not script.tools or script.text is not None or script.tokens is not None:
         pieces = _words(_reply(prompt, script))
         yield Section(Kind.TEXT, pieces if script.tokens is None else _repeated(pieces, script.tokens))
-    yield from map(_call, calls)
+    yield from map(_call, script.tools)
 
 
 def _reply(prompt: Prompt, script: Script) -> str:
     if script.text is not None:
-        return script.text
+        return script.text.replace("{result}", prompt.results[-1]) if prompt.results else script.text
     if script.unicode:
         return _UNICODE_TEXT
     if prompt.tool_result is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from relight.engines.script import has_plan, has_script
 from relight.errors import InvalidRequest
 
 
@@ -23,6 +24,8 @@ class Prompt:
     stops: tuple[str, ...]
     progress: bool = False
     slot: int | None = None
+    has_tools: bool = False
+    results: tuple[str, ...] = ()  # of tools, since the user spoke
 
 
 Reader = Callable[[dict[str, Any]], Prompt]
@@ -31,8 +34,9 @@ Reader = Callable[[dict[str, Any]], Prompt]
 def read_chat(body: dict[str, Any]) -> Prompt:
     """`/v1/chat/completions`, and `/v1/messages`, whose tool results are parts of a user message."""
     messages = _items(body, "messages")
-    user = [text for message in messages if message.get("role") == "user" and (text := _text(message.get("content")))]
-    return _prompt(body, user[-1] if user else "", _tool_result(messages[-1]) if messages else None)
+    user, rest = _said(messages)
+    results = tuple(result for message in rest for result in _tool_results(message))
+    return _prompt(body, user, _last(_tool_results(messages[-1])) if messages else None, results)
 
 
 def read_completion(body: dict[str, Any]) -> Prompt:
@@ -48,9 +52,10 @@ def read_responses(body: dict[str, Any]) -> Prompt:
     if isinstance(body.get("input"), str):
         return _prompt(body, body["input"], None)
     items = _items(body, "input")
-    user = [text for item in items if item.get("role") == "user" and (text := _text(item.get("content")))]
+    user, rest = _said(items)
+    results = tuple(_text(item.get("output")) for item in rest if item.get("type") == "function_call_output")
     is_result = bool(items) and items[-1].get("type") == "function_call_output"
-    return _prompt(body, user[-1] if user else "", _text(items[-1].get("output")) if is_result else None)
+    return _prompt(body, user, _text(items[-1].get("output")) if is_result else None, results)
 
 
 def count_words(node: object) -> int:
@@ -66,7 +71,16 @@ def read_flag(body: dict[str, Any], key: str) -> bool:
     return bool(value)
 
 
-def _prompt(body: dict[str, Any], user: str, tool_result: str | None) -> Prompt:
+def _said(items: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+    """The user's last words and what comes after them. A plan is kept to, for agents speak as the user in its course."""
+    words = [(text, at) for at, item in enumerate(items) if item.get("role") == "user" and (text := _text(item.get("content")))]
+    plans = [(text, at) for text, at in words if has_plan(text)]
+    if words and plans and not has_script(words[-1][0]):
+        words = plans
+    return (words[-1][0], items[words[-1][1] + 1 :]) if words else ("", [])
+
+
+def _prompt(body: dict[str, Any], user: str, tool_result: str | None, results: tuple[str, ...] = ()) -> Prompt:
     stops = body.get("stop") or body.get("stop_sequences") or ()
     tools = [json.dumps(body["tools"])] if body.get("tools") else []
     options = body.get("stream_options")
@@ -80,6 +94,8 @@ def _prompt(body: dict[str, Any], user: str, tool_result: str | None) -> Prompt:
         stops=(stops,) if isinstance(stops, str) else tuple(stop for stop in stops if isinstance(stop, str)),
         progress=read_flag(body, "return_progress"),
         slot=slot if isinstance(slot := body.get("id_slot"), int) else None,
+        has_tools=bool(tools),
+        results=results,
     )
 
 
@@ -100,13 +116,17 @@ def _items(body: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return items
 
 
-def _tool_result(message: dict[str, Any]) -> str | None:
+def _tool_results(message: dict[str, Any]) -> list[str]:
     content = message.get("content")
     if message.get("role") == "tool":
-        return _text(content)
+        return [_text(content)]
     parts = content if isinstance(content, list) else []
     results = [part for part in parts if isinstance(part, dict) and part.get("type") == "tool_result"]
-    return _text(results[-1].get("content")) if results else None
+    return [_text(part.get("content")) for part in results]
+
+
+def _last(results: list[str]) -> str | None:
+    return results[-1] if results else None
 
 
 def _text(content: object) -> str:

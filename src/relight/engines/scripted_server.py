@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from relight.clock import Clock
@@ -56,6 +57,7 @@ class Settings:
     context: int = 8192
     parallel: int = 2
     script: Script = field(default_factory=Script)
+    once: Path | None = None  # a fault happens while this file is not there, and makes it
 
 
 class Server:
@@ -151,6 +153,9 @@ class Server:
     async def _generate(self, dialect: Dialect, body: Json, out: Connection) -> None:
         prompt = dialect.read(body)
         script, user = find_script(prompt.user, self._settings.script)
+        script = script.turn(len(prompt.results), has_tools=prompt.has_tools, is_answered=prompt.tool_result is not None)
+        if self._settings.once is not None and self._settings.once.exists():
+            script = replace(script, fault=None)
         stamp = Stamp(os.urandom(16).hex(), int(self._clock.wall()), self._settings.model)
         answer = compose(replace(prompt, user=user), script, stamp, self._settings.context)
         async with self._slots.take(prompt.tokens, prompt.slot) as slot:
@@ -195,7 +200,7 @@ class Server:
             if 0 < count < answer.tokens:
                 await self._pause(script.delay)
             if script.fault is not None and script.fault.after == count:
-                await _break_off(script.fault, script, out)
+                await self._break_off(script.fault, script, out)
                 return
             for part in cut(block, script.chunk, inside_characters=script.unicode):
                 await out.send_chunk(part)
@@ -216,20 +221,21 @@ class Server:
         if fault.after and fault.kind is FaultKind.DROP:
             out.start_json(len(body))
             await out.send_raw(body[: len(body) // 2])
-        await _break_off(fault, script, out)
+        await self._break_off(fault, script, out)
 
-
-async def _break_off(fault: Fault, script: Script, out: Connection) -> None:
-    match fault.kind:
-        case FaultKind.STALL:
-            await asyncio.Event().wait()  # until the client leaves, which cancels this task
-        case FaultKind.DROP:
-            out.drop()
-        case FaultKind.GARBAGE:
-            await out.send_raw(_GARBAGE)
-            out.close()
-        case FaultKind.CRASH:
-            crash(script.exit, "as its script says")
+    async def _break_off(self, fault: Fault, script: Script, out: Connection) -> None:
+        if self._settings.once is not None:
+            self._settings.once.touch()
+        match fault.kind:
+            case FaultKind.STALL:
+                await asyncio.Event().wait()  # until the client leaves, which cancels this task
+            case FaultKind.DROP:
+                out.drop()
+            case FaultKind.GARBAGE:
+                await out.send_raw(_GARBAGE)
+                out.close()
+            case FaultKind.CRASH:
+                crash(script.exit, "as its script says")
 
 
 def crash(code: int, reason: str) -> NoReturn:

@@ -213,6 +213,8 @@ class Asking(msgspec.Struct):
                 prompt=it.prompt_tokens,
                 cached=it.cached_tokens,
                 prefill_s=read_s,
+                broken=self.broken,
+                interaction=it.id,
             )
             served.learner.saw(answered)
 
@@ -308,10 +310,10 @@ class Asking(msgspec.Struct):
         fresh = (it.prompt_tokens or 0) - (it.cached_tokens or 0)
         lost = min(round(broken.lost * (it.prompt_tokens or 0)), fresh)
         seconds = round(it.finished().get(Phase.PREFILL, 0.0) * lost / fresh, 3) if fresh > 0 else 0.0
-        it.prefix_break = {"what": broken.what, "where": broken.where, "tokens": lost, "seconds": seconds}
+        it.prefix_break = {"what": broken.what, "where": broken.where, "tokens": lost, "seconds": seconds, "by": "text"}
         self.front.sink.note(
             "WARNING",
-            f"{it.answered_by}: {broken.what} at {broken.where} kept a prompt from beginning as before: {lost} tokens, "
+            f"{it.answered_by}: {broken.what} at {broken.where} kept a prompt from beginning as before: about {lost} tokens, "
             f"{seconds:.1f} s (relight prefixes why)",
         )
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from relight.access.limits import Limiter
-from relight.clock import Clock
+from relight.clock import Clock, SystemClock
 from relight.config.assistant import ASSISTANT
 from relight.config.mendings import chosen
-from relight.config.schema import Config, Content, Model, Price
+from relight.config.schema import Config, Content, Model, Prefixes, Price
 from relight.engines.base import Capabilities
 from relight.engines.kept import Connections
 from relight.errors import InvalidRequest, ModelNotFound, RelightError
@@ -19,6 +18,7 @@ from relight.lifecycle.learner import Learner
 from relight.lifecycle.runner import Runner
 from relight.lifecycle.shelf import Shelf
 from relight.prefixes.key import Chain
+from relight.prefixes.pin import Pins, patterns
 from relight.prefixes.stability import Watcher
 from relight.serve.admission import Gate
 from relight.serve.elsewhere import Elsewhere
@@ -100,8 +100,12 @@ class Recorder(Protocol):
         ...
 
 
-def engine_speech(name: str, can: Capabilities, model: Model, strip: Iterable[str] = ()) -> Speech:
-    """How an engine of ours is spoken to that serves `model` under its name; matches of `strip` go out of system messages."""
+def engine_speech(
+    name: str, can: Capabilities, model: Model, prefixes: Prefixes | None = None, clock: Clock | None = None
+) -> Speech:
+    """How an engine of ours is spoken to that serves `model` under its name; what `prefixes` names goes out of system
+    messages, or stays in them as it was."""
+    prefixes = Prefixes() if prefixes is None else prefixes
     needs = Needs(
         context=model.context,
         max_tokens=model.max_tokens,
@@ -109,7 +113,8 @@ def engine_speech(name: str, can: Capabilities, model: Model, strip: Iterable[st
         include_usage=not can.grammar,
         progress=can.progress,
         images=can.images,
-        strip=tuple(re.compile(pattern) for pattern in strip),
+        strip=patterns(prefixes.strip),
+        pin=Pins(patterns(prefixes.pin), clock or SystemClock(), prefixes.pin_for) if prefixes.pin else None,
         mends=chosen(model.mend, by_default=True),
     )
     return Speech(can.paths, needs, has_grammar=can.grammar)

@@ -28,10 +28,11 @@ from relight.lifecycle.eta import WakeTimes
 from relight.lifecycle.keeper import Facts, Keeper
 from relight.lifecycle.learner import Learner
 from relight.lifecycle.machine import Limits, State
+from relight.lifecycle.measured import Measured
 from relight.lifecycle.runner import Launch, Runner, Started
 from relight.lifecycle.shelf import Means, Shelf
 from relight.serve.front import Served, engine_speech
-from relight.serve.snapshots import ground_of, open_store
+from relight.serve.snapshots import MEASURED, ground_of, open_store
 from relight.telemetry.metrics import Metrics
 from relight.telemetry.sinks import Sink
 from relight.weights.description import Description, describe, header_of
@@ -121,7 +122,7 @@ class House:
             engine.capabilities,
             model.context,
             engine.name,
-            engine_speech(name, engine.capabilities, model, self._loaded.config.prefixes.strip),
+            engine_speech(name, engine.capabilities, model, prefixes, self.clock),
             parallel=model.parallel,
             bridge=model.bridge,
             shelf=shelf,
@@ -239,7 +240,16 @@ class House:
         def note(severity: str, text: str) -> None:
             self.sink.note(severity, f"{name}: {text}")
 
-        return Means(self._store, lambda: self._slots(name), lambda: ground_of(name, self._loaded), Slots, self.clock, note)
+        return Means(
+            self._store,
+            lambda: self._slots(name),
+            lambda: ground_of(name, self._loaded),
+            Slots,
+            self.clock,
+            note,
+            measured=Measured(self._weights_dir / MEASURED),
+            fact=lambda text, fields: self.sink.note("INFO", f"{name}: {text}", **fields),
+        )
 
     def _slots(self, name: str) -> Path:
         folder = self._sockets() / f"{self._number(name)}.slots"

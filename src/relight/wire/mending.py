@@ -51,6 +51,8 @@ class Needs:
     """The model reads images."""
     strip: tuple[re.Pattern[str], ...] = ()
     """What is taken out of system messages, because it differs from request to request."""
+    pin: Callable[[str], str] | None = None
+    """What a system message is read as, so that it begins as others did before."""
     mends: frozenset[str] = frozenset()
     """What is mended in calls and histories, by the names of `config.mendings`."""
 
@@ -233,15 +235,16 @@ def mend_messages(request: Fields, needs: Needs, counts: dict[str, int]) -> bool
 
 
 def strip_system(request: Fields, needs: Needs) -> bool:
-    """Take out of the messages before the first user's what the configuration calls unstable."""
-    if not needs.strip or not isinstance(messages := says(request, "messages"), list):
+    """Take out of the messages before the first user's what the configuration calls unstable, or have it be as it was."""
+    if not (needs.strip or needs.pin) or not isinstance(messages := says(request, "messages"), list):
         return False
     changed = False
     for message in messages:
         if not isinstance(message, dict) or message.get("role") not in ("system", "developer"):
             break
         if isinstance(content := message.get("content"), str):
-            message["content"] = _without(content, needs.strip)
+            kept = _without(content, needs.strip)
+            message["content"] = kept if needs.pin is None else needs.pin(kept)
             changed |= message["content"] != content
     return changed and _put(request, "messages", messages)
 

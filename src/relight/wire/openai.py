@@ -35,7 +35,11 @@ class Chat(EventStream):
         return error_body(error)
 
     def error_event(self, error: RelightError) -> bytes:
-        return sse.event(error_body(error)) + b"data: [DONE]\n\n"
+        body = error_body(error)
+        if error.http_status >= 500:
+            # The head is out, so the status is told here: agents (Qwen Code, for one) ask again for a number and end at a word.
+            body["error"] |= {"code": error.http_status, "reason": error.code}
+        return sse.event(body) + b"data: [DONE]\n\n"
 
     def heartbeat(self, model: str, answer_id: str) -> bytes:
         return sse.event(
