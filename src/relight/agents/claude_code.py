@@ -100,7 +100,7 @@ def lay_router(asked: Asked) -> Wiring:
     limit: list[Json] = [["maxtoken", {"max_tokens": asked.output}]]
     settings = (
         Setting((*provider, "api_base_url"), f"{asked.v1}/chat/completions"),
-        Setting((*provider, "api_key"), asked.key("${}"), "the key stays in the environment"),
+        Setting((*provider, "api_key"), asked.key("${}"), asked.why_key),
         Setting((*provider, "models"), models),
         Setting((*provider, "transformer", "use"), limit, "it asks for 128,000 tokens otherwise"),
         Setting(("API_TIMEOUT_MS",), PATIENCE_MS),

@@ -23,7 +23,7 @@ def lay_crush(asked: Asked) -> Wiring:
         Setting((*provider, "name"), "Relight"),
         Setting((*provider, "type"), "openai-compat"),
         Setting((*provider, "base_url"), asked.v1),
-        Setting((*provider, "api_key"), asked.key("${}"), "the key stays in this environment variable"),
+        Setting((*provider, "api_key"), asked.key("${}"), asked.why_key),
         Setting((*model, "name"), endpoint.model),
         Setting((*model, "context_window"), endpoint.context or ASSUMED_CONTEXT),
         Setting((*model, "default_max_tokens"), asked.output),

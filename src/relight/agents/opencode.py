@@ -53,7 +53,7 @@ def _slim(agent: str) -> list[Setting]:
 
 
 def _lay_opencode(asked: Asked) -> Wiring:
-    key = Setting((*PROVIDER, "options", "apiKey"), asked.key("{{env:{}}}"), "the key stays in the environment")
+    key = Setting((*PROVIDER, "options", "apiKey"), asked.key("{{env:{}}}"), asked.why_key)
     settings = _settings(asked, key) + (_slim("build") if asked.is_slim else [])
     return Wiring(
         edits=(Edit(asked.at("~/.config/opencode/opencode.json", "opencode.json"), Format.JSON, tuple(settings)),),

@@ -59,6 +59,11 @@ class Asked:
         """The path of this scope."""
         return user if self.scope is Scope.USER else project
 
+    @property
+    def why_key(self) -> str:
+        """What to say of the place where a key stands."""
+        return "the key stays in the environment" if self.endpoint.key_variable else "something has to stand here; no key is asked for"
+
     def key(self, reference: str) -> str:
         """`reference` with the name of the key's variable in the place of `{}`; `NO_KEY` where the service asks for none."""
         variable = self.endpoint.key_variable
