@@ -62,7 +62,8 @@ class Asked:
     @property
     def why_key(self) -> str:
         """What to say of the place where a key stands."""
-        return "the key stays in the environment" if self.endpoint.key_variable else "something has to stand here; no key is asked for"
+        has_key = self.endpoint.key_variable is not None
+        return "the key stays in the environment" if has_key else "something has to stand here; no key is asked for"
 
     def key(self, reference: str) -> str:
         """`reference` with the name of the key's variable in the place of `{}`; `NO_KEY` where the service asks for none."""
