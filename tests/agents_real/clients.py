@@ -56,12 +56,22 @@ class Client(Protocol):
     def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
         """What comes after the program's name for one task without a person."""
 
+    def task(self, prompt: str) -> tuple[str, ...]:
+        """The part of it that says what to do, and that nobody is asked; the rest is set up by `relight connect`."""
+
+    def alone(self, place: Place) -> Mapping[str, str]:
+        """What is exported for a client without a person, beside its set-up."""
+
     def plan(self, file: Path, content: str, fault: str) -> str:
         """What the engine shall answer: have the file made, have it read (and `fault` with it), say done and what was read."""
 
 
 class Caller(abc.ABC):
     """A client with tools: it is asked to call them one after the other."""
+
+    def alone(self, place: Place) -> Mapping[str, str]:
+        """See `Client.alone`."""
+        return {}
 
     @abc.abstractmethod
     def write(self, file: Path, content: str) -> Call:
@@ -91,7 +101,10 @@ class QwenCode(Caller):
         return {"OPENAI_API_KEY": place.key, "OPENAI_BASE_URL": place.v1, "OPENAI_MODEL": place.model}
 
     def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
-        return ("--auth-type", "openai", "--approval-mode", "yolo", "-p", prompt)
+        return ("--auth-type", "openai", *self.task(prompt))
+
+    def task(self, prompt: str) -> tuple[str, ...]:
+        return ("--approval-mode", "yolo", "-p", prompt)
 
     def write(self, file: Path, content: str) -> Call:
         return Call("write_file", {"file_path": str(file), "content": content})
@@ -120,11 +133,10 @@ class OpenCode(Caller):
         return {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1"}
 
     def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
-        return (
-            "run",
-            "--model",
-            f"local/{place.model}",
-        )  # the prompt comes on standard input: as an argument its quotes are changed
+        return (*self.task(prompt), "--model", f"local/{place.model}")
+
+    def task(self, prompt: str) -> tuple[str, ...]:
+        return ("run",)  # the prompt comes on standard input: as an argument its quotes are changed
 
     def write(self, file: Path, content: str) -> Call:
         return Call("write", {"filePath": str(file), "content": content})
@@ -151,11 +163,17 @@ class ClaudeCode(Caller):
             "ANTHROPIC_MODEL": place.model,
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "DISABLE_AUTOUPDATER": "1",
-            "IS_SANDBOX": "1",  # may be root
+            **self.alone(place),
             **models,
         }
 
+    def alone(self, place: Place) -> Mapping[str, str]:
+        return {"IS_SANDBOX": "1"}  # may be root
+
     def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
+        return self.task(prompt)
+
+    def task(self, prompt: str) -> tuple[str, ...]:
         return ("--dangerously-skip-permissions", "-p", prompt)
 
     def write(self, file: Path, content: str) -> Call:
@@ -192,6 +210,9 @@ class Codex(Caller):
         return {"LOCAL_KEY": place.key}
 
     def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
+        return self.task(prompt)
+
+    def task(self, prompt: str) -> tuple[str, ...]:
         return ("exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", prompt)
 
     def write(self, file: Path, content: str) -> Call:
@@ -223,12 +244,18 @@ class ClaudeCodeRouter(Caller):
         return {
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "DISABLE_AUTOUPDATER": "1",
-            "IS_SANDBOX": "1",  # may be root
             "SERVICE_PORT": str(place.port),
+            **self.alone(place),
         }
 
+    def alone(self, place: Place) -> Mapping[str, str]:
+        return {"IS_SANDBOX": "1"}  # may be root
+
     def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
-        return ("code", "--dangerously-skip-permissions", "-p", prompt)
+        return ("code", *self.task(prompt))
+
+    def task(self, prompt: str) -> tuple[str, ...]:
+        return ("--dangerously-skip-permissions", "-p", prompt)
 
     def write(self, file: Path, content: str) -> Call:
         return Call("Write", {"file_path": str(file), "content": content})
@@ -257,7 +284,10 @@ class OpenHands(Caller):
         }
 
     def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
-        return ("--headless", "--override-with-envs", "--always-approve", "-t", prompt)
+        return ("--override-with-envs", *self.task(prompt))
+
+    def task(self, prompt: str) -> tuple[str, ...]:
+        return ("--headless", "--always-approve", "-t", prompt)
 
     def write(self, file: Path, content: str) -> Call:
         return self._edit({"command": "create", "path": str(file), "file_text": content})
@@ -285,7 +315,10 @@ class Pi(Caller):
         return {"PI_OFFLINE": "1"}
 
     def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
-        return ("--provider", "local", "--model", place.model, "-p", prompt)
+        return ("--provider", "local", "--model", place.model, *self.task(prompt))
+
+    def task(self, prompt: str) -> tuple[str, ...]:
+        return ("-p", prompt)
 
     def write(self, file: Path, content: str) -> Call:
         return Call("write", {"path": str(file), "content": content})
@@ -322,7 +355,10 @@ class Continue(Caller):
         return {"CONTINUE_TELEMETRY_ENABLED": "0"}
 
     def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
-        return ("--config", str(place.home / "config.yaml"), "--auto", "-p", prompt)
+        return ("--config", str(place.home / "config.yaml"), *self.task(prompt))
+
+    def task(self, prompt: str) -> tuple[str, ...]:
+        return ("--auto", "-p", prompt)
 
     def write(self, file: Path, content: str) -> Call:
         return Call("Write", {"filepath": str(file), "content": content})
@@ -346,6 +382,12 @@ class Aider:
         return {"OPENAI_API_BASE": place.v1, "OPENAI_API_KEY": place.key, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
     def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
+        return ("--model", f"openai/{place.model}", *self.task(prompt))
+
+    def alone(self, place: Place) -> Mapping[str, str]:
+        return {}
+
+    def task(self, prompt: str) -> tuple[str, ...]:
         quiet = (
             "--no-check-update",
             "--no-show-release-notes",
@@ -357,7 +399,7 @@ class Aider:
         # What a failed test prints is put to the model, which is how the file comes back to it, and the words to say.
         script = 'printf \'#script text="done: %s"\' "$(cat hello.txt)"'
         test = ("--auto-test", "--test-cmd", f"test -e once || {{ touch once; {script}; exit 1; }}")
-        return ("--model", f"openai/{place.model}", "--edit-format", "diff", "--yes-always", *quiet, *test, "--message", prompt)
+        return ("--edit-format", "diff", "--yes-always", *quiet, *test, "--message", prompt)
 
     def plan(self, file: Path, content: str, fault: str) -> str:
         """See `Client.plan`."""

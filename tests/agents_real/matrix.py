@@ -17,7 +17,8 @@ is answered with an edit).
 | client | version | dialect | from asleep | engine dies | prompt too long | small model | first token | largest request |
 | - | - | - | - | - | - | - | - | - |"""
 _TAIL = """
-- **from asleep**: the engine sleeps when the client begins, and takes 20 s to wake for some, 3 s for others. *First token*
+- **from asleep**: set up by `relight connect`; the engine sleeps when the client begins, and takes 20 s to wake for some, 3 s for
+  others; the other scenes are set up by hand, with nothing but what the client needs. *First token*
   counts from the request, the wake included.
 - **engine dies**: once, in the middle of the task, while it says the second call.
 - **prompt too long**: the client ends, and says so in words that a user understands.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.agents_real.clients import CLIENTS, Client, Place
+from tests.agents_real.connecting import connect
 from tests.agents_real.pins import read_pins
 from tests.agents_real.runs import Ran, run
 from tests.serve.process import Served, free_port, serve
@@ -35,7 +36,7 @@ GAPS: Mapping[tuple[str, str], str] = {
 class Scene(StrEnum):
     """One thing that a client has to get through."""
 
-    ASLEEP = "asleep"  # the task, begun while the engine sleeps
+    ASLEEP = "asleep"  # the task, begun while the engine sleeps; the client was set up by `relight connect`
     CRASH = "crash"  # the task, with the engine dying in its middle
     TOO_LONG = "too-long"  # a prompt that does not fit
     REAL = "real"  # a small model with real weights, whatever it answers
@@ -142,7 +143,12 @@ def play(client: Client, scene: Scene, service: Service, root: Path) -> Outcome:
     place = _place(client, scene, service, root)
     file = place.folder / "hello.txt"
     prompt = _prompt(client, scene, file)
-    arguments = client.arguments(place, prompt)
+    if scene is Scene.ASLEEP:
+        connected = connect(client, place)
+        arguments, environment = (*connected.words, *client.task(prompt)), connected.environment
+    else:
+        write_files(client, place)
+        arguments, environment = client.arguments(place, prompt), dict(client.environment(place))
 
     def is_enough() -> bool:
         return scene is Scene.REAL and any(map(is_answered, service.records(client.name, place.model)))
@@ -152,7 +158,7 @@ def play(client: Client, scene: Scene, service: Service, root: Path) -> Outcome:
         arguments,
         place.folder,
         place.home,
-        client.environment(place),
+        environment,
         said="" if prompt in arguments else prompt,
         most_s=_SHORT_PATIENCE_S if scene is Scene.TOO_LONG else _PATIENCE_S,
         is_enough=is_enough,
@@ -185,7 +191,11 @@ def _place(client: Client, scene: Scene, service: Service, root: Path) -> Place:
     )
     place.folder.mkdir(parents=True)
     place.home.mkdir()
+    return place
+
+
+def write_files(client: Client, place: Place) -> None:
+    """Set a client up by hand, with nothing but what it needs."""
     for path, text in client.files(place).items():
         (place.home / path).parent.mkdir(parents=True, exist_ok=True)
         (place.home / path).write_text(text, encoding="utf-8")
-    return place
