@@ -5,7 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import assistant, contention, instance, knowledge, modes, parallel, prefixes, redaction, startup, streaming, wake
+from bench import (
+    agents,
+    assistant,
+    contention,
+    instance,
+    knowledge,
+    modes,
+    parallel,
+    prefixes,
+    redaction,
+    startup,
+    streaming,
+    wake,
+)
 from bench.gateways import comparison as gateways
 from bench.report import Report
 
@@ -14,6 +27,7 @@ BENCHES: dict[str, Callable[[], Report]] = {
     "wake": wake.run,
     "instance": instance.run,
     "prefixes": prefixes.run,
+    "agents": agents.run,
     "parallel": parallel.run,
     "streaming": streaming.run,
     "contention": contention.run,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_PAGE = Path(__file__).parents[2] / "docs" / "matrix.md"
+_ROOT = Path(__file__).parents[2]
+_PAGE = _ROOT / "docs" / "matrix.md"
+_BAKED = _ROOT / "bench" / "results" / "agents.json"
 _HEAD = """\
 # Which agents work
 
@@ -14,8 +17,8 @@ Written by the tests (`RELIGHT_MATRIX=1 make test`). Each client runs without a 
 `relight serve` on this machine. The task: make a file, read it back, say done, with the client's own tools (aider has none: it
 is answered with an edit).
 
-| client | version | dialect | from asleep | engine dies | prompt too long | small model | first token | largest request |
-| - | - | - | - | - | - | - | - | - |"""
+| client | version | dialect | from asleep | engine dies | prompt too long | small model | first token | largest request | own prompt |
+| - | - | - | - | - | - | - | - | - | - |"""
 _TAIL = """
 - **from asleep**: set up by `relight connect`; the engine sleeps when the client begins, and takes 20 s to wake for some, 3 s for
   others; the other scenes are set up by hand, with nothing but what the client needs. *First token*
@@ -24,7 +27,9 @@ _TAIL = """
 - **prompt too long**: the client ends, and says so in words that a user understands.
 - **small model**: SmolLM2-135M; it cannot call tools, so all that is asked is that requests are answered. –: not played,
   for the prompt takes two cores minutes to read.
-- **largest request**: of the task from asleep. A token is about four bytes of it."""
+- **largest request**: of the task from asleep. A token is about four bytes of it.
+- **own prompt**: what its requests begin with (`relight connect --record`), and how long Gemma 3 270M reads it, or takes it back from
+  a snapshot (`python -m bench agents`, two cores)."""
 
 
 @dataclass(slots=True)
@@ -57,14 +62,26 @@ class Matrix:
     def lines(self, gaps: Iterable[str]) -> Iterator[str]:
         """The page; `gaps` are sentences on what does not work."""
         yield _HEAD
-        yield from (f"| {' | '.join(_cells(row))} |" for row in self._rows.values())
+        baked = own_prompts()
+        yield from (f"| {' | '.join(_cells(row, baked))} |" for row in self._rows.values())
         yield _TAIL
         yield from (f"- {gap}" for gap in gaps)
 
 
-def _cells(row: Row) -> Iterator[str]:
+def own_prompts(file: Path = _BAKED) -> dict[str, dict[str, float]]:
+    """What the bench measured, by client and version: `prefix` in tokens, `read` and `taken back` in seconds."""
+    found: dict[str, dict[str, float]] = {}
+    for figure in json.loads(file.read_text(encoding="utf-8"))["figures"] if file.exists() else []:
+        client, _, what = figure["name"].partition(": ")
+        found.setdefault(client, {})[what] = figure["median"]
+    return found
+
+
+def _cells(row: Row, baked: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     yield from (row.name, row.version, row.dialect)
     for scene in ("asleep", "crash", "too-long", "real"):
         yield {True: "yes", False: "**no**", None: "–"}[row.passed.get(scene)]
     yield "–" if row.first_token_s is None else f"{row.first_token_s:.1f} s, of which {row.wake_s:.0f} s loading"
     yield "–" if row.request_bytes is None else f"{row.request_bytes / 1000:.0f} kB"
+    own = baked.get(f"{row.name} {row.version}")
+    yield f"{own['prefix']:,.0f} tokens: {own['read']:.0f} s, or {own['taken back']:.2f} s" if own else "–"

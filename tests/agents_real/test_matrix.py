@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.agents_real.matrix import Matrix
+import json
+from pathlib import Path
+
+from tests.agents_real.matrix import Matrix, own_prompts
 
 
 def test_row_says_what_was_played_and_how_it_went() -> None:
@@ -11,8 +14,15 @@ def test_row_says_what_was_played_and_how_it_went() -> None:
     row.passed.update({"asleep": True, "crash": False})
     row.wake_s, row.first_token_s, row.request_bytes = 20, 20.44, 39_800
     page = "\n".join(matrix.lines(["it stumbles"]))
-    assert "| codex | 1.0 | responses | yes | **no** | – | – | 20.4 s, of which 20 s loading | 40 kB |" in page
+    assert "| codex | 1.0 | responses | yes | **no** | – | – | 20.4 s, of which 20 s loading | 40 kB | – |" in page
     assert page.endswith("\n- it stumbles")
+
+
+def test_own_prompts_are_those_that_the_bench_measured(tmp_path: Path) -> None:
+    figures = [{"name": f"codex 1.0: {what}", "median": value} for what, value in {"prefix": 900.0, "read": 9.5}.items()]
+    (tmp_path / "agents.json").write_text(json.dumps({"figures": figures}))
+    assert own_prompts(tmp_path / "agents.json") == {"codex 1.0": {"prefix": 900.0, "read": 9.5}}
+    assert own_prompts(tmp_path / "none.json") == {}
 
 
 def test_row_of_a_client_is_one() -> None:
