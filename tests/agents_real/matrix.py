@@ -17,19 +17,19 @@ Written by the tests (`RELIGHT_MATRIX=1 make test`). Each client runs without a 
 `relight serve` on this machine. The task: make a file, read it back, say done, with the client's own tools (aider has none: it
 is answered with an edit).
 
-| client | version | dialect | from asleep | engine dies | prompt too long | small model | first token | largest request | own prompt |
+| client | version | dialect | from asleep | engine dies | too long | small model | first token | largest request | own prompt |
 | - | - | - | - | - | - | - | - | - | - |"""
 _TAIL = """
 - **from asleep**: set up by `relight connect`; the engine sleeps when the client begins, and takes 20 s to wake for some, 3 s for
   others; the other scenes are set up by hand, with nothing but what the client needs. *First token*
   counts from the request, the wake included.
 - **engine dies**: once, in the middle of the task, while it says the second call.
-- **prompt too long**: the client ends, and says so in words that a user understands.
+- **too long**, a prompt: the client ends, and says so in words that a user understands.
 - **small model**: SmolLM2-135M; it cannot call tools, so all that is asked is that requests are answered. –: not played,
   for the prompt takes two cores minutes to read.
 - **largest request**: of the task from asleep. A token is about four bytes of it.
-- **own prompt**: what its requests begin with (`relight connect --record`), and how long Gemma 3 270M reads it, or takes it back from
-  a snapshot (`python -m bench agents`, two cores)."""
+- **own prompt**: what its requests begin with (`relight connect --record`), and how long Gemma 3 270M reads it, or takes it back
+  from a snapshot (`python -m bench agents`, two cores)."""
 
 
 @dataclass(slots=True)
