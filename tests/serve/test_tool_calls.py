@@ -141,6 +141,7 @@ async def test_call_that_is_written_as_text_is_told_as_one(
     record = door.log.record()
     assert sum(record["mended"].values()) == len(got_calls)
     assert "error" not in record
+    assert record["finish"] == "tool_calls"
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import structs
 
 from relight.config.assistant import ASSISTANT
+from relight.config.mendings import CALLS
 from relight.decoding import NOT_JSON
 from relight.errors import ContextOverflow, EngineCrashed, EngineFailed, EngineRejected, ProviderUnavailable, RelightError, quiet
 from relight.lifecycle.learner import Answered
@@ -292,7 +293,8 @@ class Asking(msgspec.Struct):
         if prepared.path in _NO_SLOT:
             return  # tokens were counted, not used
         it.prompt_tokens, it.cached_tokens, it.completion_tokens = usage.prompt, usage.cached, usage.completion
-        it.finish = usage.finish
+        # The engine took for text what the client was told as a call.
+        it.finish = "tool_calls" if usage.finish == "stop" and not CALLS.keys().isdisjoint(prepared.mended) else usage.finish
         it.split_decode(usage.decode_s)
         if self.broken is not None:
             self._tell(self.broken)
