@@ -238,9 +238,10 @@ def test_connect_can_record_by_itself(machine: Path) -> None:
 def test_port_where_the_service_still_answers_is_said(machine: Path) -> None:
     configured(machine)
     port = free_port()
-    with socket.create_server(("127.0.0.1", port)), pytest.raises(UsageError, match="cannot listen on port") as told:
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(UsageError, match="something serves at") as told:
         connect_qwen(f"http://127.0.0.1:{port}", "--record")
-    assert "stop what listens there" in (told.value.hint or "")
+    assert "stop it for that moment" in (told.value.hint or "")
+    assert not (machine.parent / "home/.qwen").exists()  # said before anything is written
 
 
 def test_agent_that_is_connected_elsewhere_is_said(machine: Path) -> None:

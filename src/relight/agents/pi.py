@@ -13,7 +13,7 @@ def _models(asked: Asked) -> Edit:
     settings = [
         Setting((*provider, "baseUrl"), asked.v1),
         Setting((*provider, "api"), "openai-completions"),
-        Setting((*provider, "apiKey"), asked.key("{}"), "the name of the environment variable that holds the key"),
+        Setting((*provider, "apiKey"), asked.key("{}"), asked.why_key),
         Setting((*model, "name"), endpoint.model),
         Setting((*model, "maxTokens"), asked.output, "by default it asks for 16,384"),
     ]

@@ -38,7 +38,7 @@ def _model(asked: Asked) -> list[Setting]:
     settings = [
         Setting((*model, "name"), f"{endpoint.model} (Relight)"),
         Setting((*model, "baseUrl"), asked.v1),
-        Setting((*model, "envKey"), endpoint.key_variable or KEYLESS, "the key stays in this environment variable"),
+        Setting((*model, "envKey"), endpoint.key_variable or KEYLESS, asked.why_key),
         Setting((*generation, "timeout"), PATIENCE_MS, "the model may have to wake; by default it gives up after two minutes"),
         Setting(
             (*generation, "streamIdleTimeoutMs"), PATIENCE_MS, "a long prompt may be read in silence; by default four minutes"

@@ -17,7 +17,7 @@ import msgspec
 from relight.cli.output import config_option
 from relight.config.load import load
 from relight.decoding import NOT_JSON
-from relight.errors import UsageError
+from relight.errors import ConfigError, UsageError
 from relight.values import Duration, counted
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def bridge(  # noqa: PLR0913 - one parameter an option
     from relight.bridge.bridge import Bridge, Options
     from relight.bridge.reply import Manner
 
-    found = checked(url) if url else deployed(load(config_file))
+    found = checked(url) if url else _configured(config_file)
     from relight.cli.identity import check_account
 
     check_account(account)
@@ -103,6 +103,15 @@ def checked(url: str) -> str:
     if parts.scheme == "http" and host not in _HERE:
         raise UsageError(f"bridge: {url}: keys and tokens would go through the network in the clear", hint="use https://")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
+
+
+def _configured(config_file: str) -> str:
+    """The address of the service that was deployed from here; whoever has none is told that it can be named."""
+    try:
+        return deployed(load(config_file))
+    except ConfigError as error:
+        what = f"bridge: no address is named, and the configuration leads to none ({error.message})"
+        raise UsageError(what, hint="name it: relight bridge https://my-service.run.app") from None
 
 
 class _Receipt(msgspec.Struct, frozen=True):

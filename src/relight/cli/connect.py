@@ -118,7 +118,7 @@ def connect(  # noqa: PLR0913 - one parameter an option
 
         wish = Wish(_scope(known, where), slim, is_quiet=is_sure or as_json or prints)
         wanted = Wanted(url, model, key_variable, config_file)
-        _connect(known, wanted, wish, prints=prints, as_json=as_json, is_sure=is_sure)
+        _connect(known, wanted, wish, prints=prints, records=records, as_json=as_json, is_sure=is_sure)
     if records:
         from relight.cli.prefixes import record
 
@@ -191,11 +191,16 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _connect(  # noqa: PLR0913 - what was asked for, and how
-    agent: Agent, wanted: Wanted, wish: Wish, *, prints: bool, as_json: bool, is_sure: bool
+    agent: Agent, wanted: Wanted, wish: Wish, *, prints: bool, records: bool, as_json: bool, is_sure: bool
 ) -> None:
     from relight.cli.connecting import prepared
 
-    found = prepared(agent, find_endpoint(wanted), wish)
+    if records:
+        from relight.cli.recording import need_nobody
+
+        need_nobody(wanted.url or find_endpoint(wanted).endpoint.url)
+    reached = find_endpoint(wanted)
+    found = prepared(agent, reached, wish)
     if prints and not as_json:
         found.show_text()
         return
@@ -203,7 +208,7 @@ def _connect(  # noqa: PLR0913 - what was asked for, and how
         found.show()
     if not prints:
         if not found.plan.is_empty:
-            _ask("Write this?", as_json=as_json, is_sure=is_sure)
+            _ask("Write this?", as_json=as_json, is_sure=is_sure, hint="see what changes with --print, then add --yes")
         _carry_out(found.plan.changes, found.places)
     if as_json:
         print_json(found.report(is_written=not prints))
@@ -292,8 +297,8 @@ def _receipts(agent: Agent, scope: Scope | None, where: Places) -> list[Receipt]
     return [receipt for each in scopes if (receipt := read_receipt(where, agent.slug, each)) is not None]
 
 
-def _ask(question: str, *, as_json: bool, is_sure: bool) -> None:
-    need_somebody("connect", as_json=as_json, is_sure=is_sure, hint="see what changes with --print, then add --yes")
+def _ask(question: str, *, as_json: bool, is_sure: bool, hint: str = "add --yes") -> None:
+    need_somebody("connect", as_json=as_json, is_sure=is_sure, hint=hint)
     if not is_sure:
         click.confirm(question, abort=True, err=True)
 

@@ -74,7 +74,7 @@ class Connection:
         for text in self.said:
             click.echo(f"note: {text}", err=True)
         show_files([result.change for result in self.plan.results])
-        show_after(self.wiring)
+        show_after(self.wiring, self.ask.endpoint.key_variable)
 
     def show_done(self) -> None:
         """Print what was written, and what is left to do."""
@@ -84,7 +84,7 @@ class Connection:
             click.echo("connected already: nothing changed")
         else:
             click.echo(f"\nwritten; take it back: relight connect {self.agent.slug} --undo{self._scope_option()}")
-        show_after(self.wiring)
+        show_after(self.wiring, self.ask.endpoint.key_variable)
 
     def report(self, *, is_written: bool) -> Connected:
         """All of it for a program; with the files' texts where they were not written."""
@@ -152,4 +152,5 @@ def _is_tight(context: int, need: int) -> bool:
 
 
 def _roomy(need: int) -> int:
-    return need + need // 4
+    # Agents shorten a conversation at three quarters of the context: the first request has to stay below that.
+    return need * 3 // 2

@@ -6,6 +6,7 @@ import asyncio
 import fnmatch
 import os
 import shlex
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +150,22 @@ def as_connected(slug: str, environ: Mapping[str, str]) -> Connected | None:
             hint="connect it with the bridge, which can be stopped for a moment, or start it with --run and --env",
         )
     return Connected(start_of(agent, receipt, environ), parts.port or 80, receipt.model)
+
+
+def need_nobody(url: str) -> None:
+    """Raises `UsageError` where somebody serves at an address of this machine: an agent is recorded where it asks."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 80
+    if not is_loopback(host):
+        return
+    try:
+        socket.create_connection((host, port), timeout=1.0).close()
+    except OSError:
+        return
+    raise UsageError(
+        f"connect --record: something serves at {url}, which is where the agent asks and is recorded",
+        hint="stop it for that moment (Ctrl-C in relight serve); what it has is read from relight.toml",
+    )
 
 
 def recorded(start: Start | None, port: int, model: str, patience_s: float) -> Recording:

@@ -101,10 +101,12 @@ def quoted(value: str) -> str:
     return '"' + said + re.sub(r'([\\"`$])', r"\\\1", value[at:]) + '"'
 
 
-def show_after(wiring: Wiring) -> None:
+def show_after(wiring: Wiring, key_variable: str | None = None) -> None:
     """Print what is left to do: what to export, what to paste, what to run, and what to know."""
-    if wiring.environment:
+    if wiring.environment or key_variable:
         click.echo("\nset in the shell that starts it:")
+        if key_variable:
+            click.echo(f"  export {key_variable}=…   # your key")
         for line in exports(wiring.environment):
             click.echo(f"  {line}")
     if wiring.snippet:
