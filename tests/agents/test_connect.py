@@ -87,6 +87,14 @@ def test_scopes_are_kept_apart(desk: Desk) -> None:
     assert desk.receipt() is not None
 
 
+def test_link_that_leads_out_of_a_project_is_refused(desk: Desk) -> None:
+    mine = desk.file("~/mine.json", MINE)
+    desk.file("probe.json").symlink_to(mine)
+    with pytest.raises(ConfigError, match=r"probe\.json: leads out of the project, to .*mine\.json"):
+        desk.connect(edit("probe.json", model="big"), scope=Scope.PROJECT)
+    assert mine.read_text() == MINE
+
+
 def test_link_is_followed_and_stays_a_link(desk: Desk) -> None:
     real, link = desk.file("~/dotfiles/settings.json", MINE), desk.file(SETTINGS)
     link.parent.mkdir()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientError
 
+from relight.bridge.asking import _seconds
 from relight.clock import ManualClock
 from tests.bridge.bridging import CHAT, MESSAGES, OLLAMA, PATHS, RESPONSES, Span, request_body, spanned, turns, until
 from tests.bridge.platform import (
@@ -202,6 +203,11 @@ async def test_stream_begins_at_once_where_there_is_no_instance_and_then_passes(
 
     assert [event for event, _ in span.told.events] == ["waiting", "answering", "answered"]
     assert len({one.body for one in platform.seen}) == 1
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("3", 3.0), ("²", None), ("9" * 400, None), ("soon", None), (None, None)])
+def test_retry_after_that_is_no_number_of_seconds_is_passed_over(said: str | None, seconds: float | None) -> None:
+    assert _seconds(said, 0.0) == seconds
 
 
 async def test_retry_after_is_waited_for(platform: Platform, clock: ManualClock) -> None:

@@ -44,6 +44,11 @@ def mended(*messages: Any, wanted: frozenset[str] = ALL) -> tuple[list[Any], dic
     return told, counts
 
 
+def test_results_come_behind_their_own_calls() -> None:
+    told, _ = mended(calling(call("a")), calling(call("b")), USER, result("a"), result("b"), USER)
+    assert told == [calling(call("a")), result("a"), calling(call("b")), result("b"), USER, USER]
+
+
 def test_names_are_those_of_the_configuration() -> None:
     assert {*MENDINGS, "template_roles"} == set(HISTORY)
 

@@ -235,3 +235,10 @@ def test_tools_are_not_read_for_words_alone(case: Case) -> None:
     assert [told for one in chunks for told in sieve.feed(one)] == chunks
     with pytest.raises(AssertionError):
         TextCalls(fail, {}).whole(whole(case.text))
+
+
+@pytest.mark.parametrize("name", [".".join(["a"] * 400), "a" + "()" * 400])
+def test_call_that_python_itself_cannot_read_stays_text(name: str) -> None:
+    text = f"<|python_tag|>{name}(x=1)"
+    told, _ = sift(cut(text, 40))
+    assert joined(told)["content"] == text

@@ -16,6 +16,7 @@ from relight.agents.editing import Before, Document
 from relight.agents.receipt import Kept, KeptFile, Places, Receipt, digest, packed
 from relight.agents.undo import old_text, take_back, taken_out
 from relight.agents.wiring import Edit, Endpoint, Scope, Setting, Wiring
+from relight.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,11 @@ def plan(ask: Ask, wiring: Wiring, places: Places, last: Receipt | None) -> Plan
     for number, edit in enumerate(wiring.edits):
         path = places.resolve(edit.path)
         found, old = find(path, edit.path), known.pop(str(path), None)
+        if ask.scope is Scope.PROJECT and not found.real.is_relative_to(places.project.resolve()):
+            # Whoever wrote the project put the link there: it may lead to any file of this user.
+            raise ConfigError(
+                f"{edit.path}: leads out of the project, to {found.real}", hint="replace the link by a file, or use --scope user"
+            )
         work = _Work(path, edit, found, old, found.raw if old is None else _base(old, found, folder))
         result, file = _result(work, None if work.base is None else f"{number}-{path.name}")
         if file.backup is not None:

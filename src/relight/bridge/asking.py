@@ -6,6 +6,7 @@ Asked again is only what was not begun: no connection came about, or the platfor
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC
@@ -22,6 +23,7 @@ from relight.values import format_duration
 
 _T = TypeVar("_T")
 _STALE_TRIES: Final = 3
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 5.0
 
@@ -169,7 +171,7 @@ def _seconds(value: str | None, wall_s: float) -> float | None:
     """What `Retry-After` asks for, in seconds or as a date."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if _SECONDS.fullmatch(value.strip()):
         return float(value)
     from email.utils import parsedate_to_datetime
 

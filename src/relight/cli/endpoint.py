@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from relight.agents.discover import Candidate, choose, configured, endpoint, filled, listed
 from relight.agents.wiring import Endpoint
 from relight.cli.talk import KEY_VARIABLE, Client
 from relight.config.load import Loaded, load
 from relight.errors import RelightError, UsageError
+from relight.loopback import is_loopback
 from relight.values import Secret
 
 _CONFIG: Final = "relight.toml"
@@ -55,7 +57,7 @@ def find_endpoint(wanted: Wanted) -> Reached:
     loaded = None if wanted.url is not None else _configuration(wanted, is_needed=wanted.config_file != _CONFIG)
     url = Client(wanted.url or (_USUAL if loaded is None else url_of(loaded))).url
     variable = wanted.key_variable or KEY_VARIABLE
-    answer, said = _ask(url, variable), []
+    answer, said = _ask(url, variable, is_named=wanted.url is not None), []
     if answer.models is not None:
         model = filled(choose(answer.models, wanted.model, url), [] if loaded is None else configured(loaded))
     else:
@@ -96,13 +98,17 @@ def _unseen(wanted: Wanted, loaded: Loaded | None, url: str, why: str) -> Candid
     return Candidate(wanted.model)
 
 
-def _ask(url: str, variable: str) -> _Answer:
+def _ask(url: str, variable: str, *, is_named: bool) -> _Answer:
+    """What the service lists. The key goes in the clear only where somebody named the address: a folder's file is not enough."""
     try:
         return _Answer(listed(Client(url).models()), wants_key=False)
     except UsageError as refused:  # it wants a key
         text = os.environ.get(variable, "").strip()
         if not text:
             return _Answer(None, wants_key=True, why=f"asks for a key, and {variable} is not set here")
+        parts = urlsplit(url)
+        if not is_named and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            return _Answer(None, wants_key=True, why="asks for a key, and it would go in the clear (--url says it may)")
         try:
             return _Answer(listed(Client(url, Secret(variable, text)).models()), wants_key=True)
         except UsageError:

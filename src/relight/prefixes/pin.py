@@ -17,6 +17,8 @@ from msgspec import Struct
 from relight.clock import Clock
 
 _FRAMES: Final = 256
+_MOST_PLACES: Final = 1000
+"""A text with more of them is no prompt with a date in it, and what stands there would be kept."""
 _MONTH: Final = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 OFFENDERS: Final = {
     "date": r"(?i)\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day,? +)?(?:"
@@ -49,7 +51,7 @@ class Pins:
     def __call__(self, text: str) -> str:
         """`text`, with what the patterns match as it was first seen."""
         spans = list(_spans(text, self._patterns))
-        if not spans:
+        if not spans or len(spans) > _MOST_PLACES:
             return text
         frame = _frame(text, spans)
         key = hashlib.sha256(repr(frame).encode()).digest()
@@ -71,11 +73,16 @@ def patterns(texts: Iterable[str]) -> tuple[re.Pattern[str], ...]:
 def _spans(text: str, patterns: Iterable[re.Pattern[str]]) -> Iterator[tuple[int, int]]:
     """Where something matches, in order; what overlaps or touches is one."""
     found = sorted(match.span() for pattern in patterns for match in pattern.finditer(text) if match.group())
-    while found:
-        start, end = found.pop(0)
-        while found and found[0][0] <= end:
-            end = max(end, found.pop(0)[1])
-        yield start, end
+    begun: tuple[int, int] | None = None
+    for start, end in found:
+        if begun is None or start > begun[1]:
+            if begun is not None:
+                yield begun
+            begun = start, end
+        else:
+            begun = begun[0], max(begun[1], end)
+    if begun is not None:
+        yield begun
 
 
 def _frame(text: str, spans: list[tuple[int, int]]) -> list[str]:

@@ -6,6 +6,7 @@ same each time: a prompt that begins as the last one did is read from the cache.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -85,23 +86,26 @@ def empty_content(messages: list[Any]) -> int:
 
 def last_answers(messages: list[Any]) -> int:
     """Answers in a row at the end become one: llama.cpp continues one, and refuses several."""
-    places = 0
-    while len(messages) > 1 and all(map(_is_plain_answer, messages[-2:])):
-        last = messages.pop()
-        messages[-1] = {**messages[-1], "content": joined(messages[-1].get("content"), last.get("content"))}
-        places += 1
-    return places
+    begin = len(messages)
+    while begin and _is_plain_answer(messages[begin - 1]):
+        begin -= 1
+    row = messages[begin:]
+    if len(row) < 2:
+        return 0
+    messages[begin:] = [{**row[0], "content": joined(*(one.get("content") for one in row))}]
+    return len(row) - 1
 
 
 def _is_plain_answer(message: Any) -> bool:
     return isinstance(message, dict) and message.get("role") == "assistant" and not message.get("tool_calls")
 
 
-def joined(one: object, other: object) -> object:
-    """Two contents as one."""
-    if isinstance(one, str | None) and isinstance(other, str | None):
-        return "\n\n".join(text for text in (one, other) if text)
-    return [*_parts(one), *_parts(other)]
+def joined(*contents: object) -> object:
+    """Several contents as one."""
+    texts = [one for one in contents if isinstance(one, str | None)]
+    if len(texts) == len(contents):
+        return "\n\n".join(text for text in texts if text)
+    return [part for one in contents for part in _parts(one)]
 
 
 def _parts(content: object) -> list[Any]:
@@ -184,51 +188,62 @@ def call_ids(messages: list[Any]) -> int:
 
 def _named_results(messages: list[Any], at: int, renamed: list[tuple[Any, str]]) -> int:
     """Each result of a turn is given the first call that it can be of; true to what it says, then in order."""
-    places, waiting = 0, list(renamed)
+    places, waiting = 0, _Waiting(renamed)
     for result in _results(messages, at):
         said = result.get("tool_call_id")
-        found = next((pair for pair in waiting if pair[0] == said and said is not None), None)
-        if found is None and not (isinstance(said, str) and said):
-            found = waiting[0] if waiting else None
-        if found is None:
+        new = waiting.take(said)
+        if new is None:
             if not isinstance(said, str):
                 result["tool_call_id"], places = f"call_{at}_none", places + 1
-            continue
-        waiting.remove(found)
-        if said != found[1]:
-            result["tool_call_id"], places = found[1], places + 1
+        elif said != new:
+            result["tool_call_id"], places = new, places + 1
     return places
+
+
+class _Waiting:
+    """The calls of a turn that wait for a result: what each said as its id, and its id now. A client says how many."""
+
+    def __init__(self, renamed: list[tuple[Any, str]]) -> None:
+        self._in_order = {new: said for said, new in renamed}
+        self._by_said: dict[str, deque[str]] = {}
+        for said, new in renamed:
+            self._by_said.setdefault(repr(said), deque()).append(new)
+
+    def take(self, said: Any) -> str | None:
+        """The id of the first call that a result can be of, if it says `said`."""
+        # What was taken in order is still listed here, and no longer there.
+        listed = self._by_said.get(repr(said), deque()) if said is not None else deque[str]()
+        while listed and listed[0] not in self._in_order:
+            listed.popleft()
+        new = listed.popleft() if listed else None
+        if new is None and not (isinstance(said, str) and said):
+            new = next(iter(self._in_order), None)
+        if new is not None:
+            del self._in_order[new]
+        return new
 
 
 def lone_results(messages: list[Any]) -> int:
     """A result goes right behind its call; one whose call is not there is told as what it is, by the user."""
-    places, at = 0, 0
-    open_calls: dict[str, int] = {}  # id -> where its next result belongs
-    is_behind_call = False
-    while at < len(messages):
-        message = messages[at]
+    places = 0
+    rows: list[list[Any]] = []  # each message, with the results that belong behind it
+    open_calls: dict[str, list[Any]] = {}
+    behind: list[Any] | None = None  # the row that a result would stand in here
+    for message in messages:
         if not isinstance(message, dict) or message.get("role") != "tool":
-            is_behind_call = isinstance(message, dict) and message.get("role") == "assistant" and bool(message.get("tool_calls"))
-            if is_behind_call:
-                open_calls |= {words(call.get("id")): at for call in objects(message["tool_calls"])}
-            at += 1
-            continue
-        call_at = open_calls.pop(words(message.get("tool_call_id")), None)
-        if call_at is None:
-            messages[at], places = _told_by_user(message), places + 1
-            is_behind_call = False
-        elif not is_behind_call or call_at != _turn_before(messages, at):
-            messages.insert(_end_of_results(messages, call_at), messages.pop(at))
-            places += 1
-        at += 1
+            behind = None
+            rows.append([message])
+            if isinstance(message, dict) and message.get("role") == "assistant" and message.get("tool_calls"):
+                behind = rows[-1]
+                open_calls |= {words(call.get("id")): behind for call in objects(message["tool_calls"])}
+        elif (row := open_calls.pop(words(message.get("tool_call_id")), None)) is None:
+            rows.append([_told_by_user(message)])
+            behind, places = None, places + 1
+        else:
+            row.append(message)
+            places += row is not behind
+    messages[:] = [message for row in rows for message in row]
     return places
-
-
-def _turn_before(messages: list[Any], at: int) -> int:
-    """Where the message with calls stands that the results before `at` belong to."""
-    while at > 0 and isinstance(messages[at - 1], dict) and messages[at - 1].get("role") == "tool":
-        at -= 1
-    return at - 1
 
 
 def _end_of_results(messages: list[Any], at: int) -> int:
@@ -246,14 +261,16 @@ def _told_by_user(result: Json) -> Json:
 
 def call_results(messages: list[Any]) -> int:
     """A call without a result gets one that says that it was not run."""
-    places = 0
-    for at, calls in reversed(list(_turns(messages))):
+    new: dict[int, list[Json]] = {}  # where they go
+    for at, calls in _turns(messages):
         answered = {words(result.get("tool_call_id")) for result in _results(messages, at)}
         missing = [call for call in calls if words(call.get("id")) and call["id"] not in answered]
-        end = _end_of_results(messages, at)
-        messages[end:end] = [{"role": "tool", "tool_call_id": call["id"], "content": NOT_RUN} for call in missing]
-        places += len(missing)
-    return places
+        if missing:
+            results = [{"role": "tool", "tool_call_id": call["id"], "content": NOT_RUN} for call in missing]
+            new[_end_of_results(messages, at)] = results
+    if new:
+        messages[:] = [one for at in range(len(messages) + 1) for one in (*new.get(at, ()), *messages[at : at + 1])]
+    return sum(map(len, new.values()))
 
 
 def _turns(messages: list[Any]) -> Iterator[tuple[int, list[Json]]]:

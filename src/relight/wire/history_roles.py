@@ -8,6 +8,7 @@ answer that they belonged to, system messages further down by the user.
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from typing import Any, Final
 
 from relight.wire.dialect import objects, words
@@ -28,17 +29,12 @@ def alternating(messages: list[Any], *, has_system: bool) -> list[Json]:
     """The same, as a system message, if the template takes one (`has_system`), and then user and assistant in turn."""
     told = objects(messages)
     leading = next((at for at, message in enumerate(told) if message.get("role") not in _SYSTEM), len(told))
-    system: object = None
-    for message in told[:leading]:
-        system = joined(system, message.get("content"))
-    turns: list[Json] = []
-    for message in map(_told, told[leading:]):
-        if not _says(message):
-            continue
-        if turns and turns[-1]["role"] == message["role"]:
-            turns[-1]["content"] = joined(turns[-1]["content"], message["content"])
-        else:
-            turns.append(message)
+    system = joined(*(message.get("content") for message in told[:leading]))
+    said = groupby((message for message in map(_told, told[leading:]) if _says(message)), key=lambda message: message["role"])
+    turns: list[Json] = [
+        {"role": role, "content": row[0] if len(row) == 1 else joined(*row)}
+        for role, row in ((role, [message["content"] for message in group]) for role, group in said)
+    ]
     if not turns or turns[0]["role"] == "assistant":
         turns.insert(0, {"role": "user", "content": _GOES_ON})
     if not system:
@@ -54,8 +50,8 @@ def _told(message: Json) -> Json:
         return {"role": "user", "content": joined("Result:", content)}
     if role != "assistant":
         return {"role": "user", "content": content if content is not None else ""}
-    for call in objects(message.get("tool_calls")):
-        content = joined(content, _as_text(call.get("function")))
+    if calls := objects(message.get("tool_calls")):
+        content = joined(content, *(_as_text(call.get("function")) for call in calls))
     return {"role": "assistant", "content": content if content is not None else ""}
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from relight.wire.tool_check import Call, Toolset, checked
 from relight.wire.tool_forms import FORMS
 from relight.wire.tool_json import NAMES, WRAPPERS, Brackets, NoCall, Written, json_calls
-from relight.wire.tool_marked import Marked
+from relight.wire.tool_marked import HEAD, Marked
 
 _LABELS: Final = frozenset(
     {"", "json", "jsonc", "json5", "xml", "text", "plaintext", "tool_call", "tool_calls", "tool_code", "tool", "function_call"}
@@ -157,7 +157,7 @@ class Bare:
     def _in_tags(self, marked: Marked, text: str, begin: int) -> Verdict | None:
         """A call in a model's own tags, within a fence."""
         body = begin + len(marked.form.opener)
-        if not marked.form.head.match(text, body):
+        if not marked.form.head.match(text[body : body + HEAD]):
             return self._none(text)
         if (closer := marked.closer(text, body)) is None:
             return Verdict.OPEN

@@ -9,11 +9,14 @@ import re
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from relight.wire.dialect import objects
+from relight.wire.tool_cost import MOST as MOST_WORK
+from relight.wire.tool_cost import work
 from relight.wire.tool_json import Written
 from relight.wire.tool_repair import loads, read
 from relight.wire.translation import Json
@@ -26,6 +29,8 @@ _WHOLE: Final = re.compile(r"-?(?:0|[1-9]\d{0,17})")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,17})?(?:[eE][+-]?\d{1,3})?")
 _LITERALS: Final = {"true": True, "false": False, "null": None, "none": None}
 _MOST_REPAIRS: Final = 12
+_MOST_FAULTS: Final = 100
+_MOST_BACKTRACKS: Final = 10_000
 _MISSING: Final = object()
 
 
@@ -90,12 +95,14 @@ class Toolset:
 
     def _fitted(self, name: str, arguments: Json | None) -> Json | None:
         checker = self._checker(name)
-        if checker is None or arguments is None:
+        if checker is None or arguments is None or work(self.schemas[name], arguments) > MOST_WORK:
             return None
         for _ in range(_MOST_REPAIRS):
-            errors = list(checker.iter_errors(arguments))
-            if not errors:
+            if checker.is_valid(arguments):
                 return arguments
+            errors = list(islice(checker.iter_errors(arguments), _MOST_FAULTS))
+            if len(errors) == _MOST_FAULTS:
+                return None
             better = self._repaired(name, checker, arguments, errors)
             if better is None:
                 return None
@@ -143,12 +150,14 @@ def _allowed(choice: object) -> set[str] | None:
 
 
 def _compiled(schema: Any) -> Validator | None:
-    from jsonschema_rs import Draft202012Validator, validator_for
+    from jsonschema_rs import Draft202012Validator, FancyRegexOptions, validator_for
+
+    patterns = FancyRegexOptions(backtrack_limit=_MOST_BACKTRACKS)
 
     # Of a foreign `$schema` nothing is known; most are mistakes in an address.
     for build, one in ((validator_for, schema), (Draft202012Validator, _without(schema, "$schema"))):
         try:
-            return build(one, offline=True)
+            return build(one, offline=True, pattern_options=patterns)
         except ValueError:
             continue
     return None

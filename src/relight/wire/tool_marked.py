@@ -10,6 +10,8 @@ from relight.wire.tool_forms import FORMS, Form
 from relight.wire.tool_json import Brackets, NoCall
 from relight.wire.tool_repair import loads
 
+HEAD: Final = 400
+"""Characters behind an opener that say whether it is one; they are looked at with every piece that comes."""
 _NOT_BLANK: Final = re.compile(r"\S")
 _CLOSERS: Final = {form: re.compile("|".join(map(re.escape, form.closers))) for form in FORMS}
 _WHOLE_END: Final = re.compile(r"(?:[}\])]|</(?:function|parameter|invoke|arg_value)>|<[^<>\s]*end[^<>\s]*>)\s*\Z")

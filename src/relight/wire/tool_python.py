@@ -41,8 +41,8 @@ def _python_call(node: ast.expr) -> Written:
         return _python_call(node.args[0])
     if node.args:
         raise NoCall  # without names nobody knows what they are
-    name = ast.unparse(node.func).removesuffix(".call")
     try:
+        name = ast.unparse(node.func).removesuffix(".call")
         return Written(name, {_keyword(one): _plain(ast.literal_eval(one.value)) for one in node.keywords})
     except (ValueError, TypeError, MemoryError, RecursionError) as error:
         raise NoCall from error

@@ -18,7 +18,7 @@ from typing import Final
 from relight.wire.tool_bare import Bare, Verdict, is_example
 from relight.wire.tool_check import Call, Calls, Toolset
 from relight.wire.tool_forms import ENDS, FORMS, STRAY
-from relight.wire.tool_marked import Marked
+from relight.wire.tool_marked import HEAD, Marked
 
 MOST_HELD: Final = 1 << 18
 """Characters; a longer call stays text."""
@@ -260,7 +260,7 @@ class Reader:
         marked, begin = self._marked, self._lead
         assert marked is not None  # noqa: S101 - the mode says so
         body = begin + len(marked.form.opener)
-        if not marked.form.head.match(self._buffer, body):
+        if not marked.form.head.match(self._buffer[body : body + HEAD]):
             return self._refuse(body)
         closer = marked.closer(self._buffer, body)
         if closer is None and not self._is_ended:
