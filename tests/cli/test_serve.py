@@ -117,7 +117,7 @@ def test_answer_that_outlasts_the_grace_ends_with_an_error_event_within_10_s(tmp
         with watched(engine) as is_gone:
             served.process.send_signal(signal.SIGTERM)
             rest = answer.read()
-            assert b'"code":"stopping"' in rest
+            assert b'"reason":"stopping"' in rest
             assert rest.endswith(b"data: [DONE]\n\n")
             assert served.wait() == 0
             assert is_gone()
@@ -135,7 +135,7 @@ def test_second_signal_ends_running_answers_at_once(tmp_path: Path) -> None:
             pass
         began = time.monotonic()
         served.process.send_signal(signal.SIGINT)
-        assert b'"code":"stopping"' in answer.read()
+        assert b'"reason":"stopping"' in answer.read()
         assert served.wait() == 0
         assert time.monotonic() - began < 5
         assert served.unbalanced() == set()
