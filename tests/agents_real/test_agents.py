@@ -59,7 +59,8 @@ def test_task_is_done_from_asleep(scripted_stage: Stage, client: Client, scene: 
         assert_done(outcome)
         assert all(map(is_answered, outcome.records))
         first = outcome.records[0]["timings"]
-        assert first["wake_ms"] >= 1000 * wake_s(client.name)
+        # A title that is asked for a moment before has begun the wake.
+        assert first["wake_ms"] >= 900 * wake_s(client.name)
         row.wake_s = wake_s(client.name)
         row.first_token_s = (first.get("first_token_ms") or first["total_ms"]) / 1000
         row.request_bytes = max(outcome.bytes_in)
