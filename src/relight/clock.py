@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC
 from typing import Protocol
 
 
@@ -73,3 +74,15 @@ class ManualClock:
         # Enough turns of the loop for what was woken to run until it waits again.
         for _ in range(20):
             await asyncio.sleep(0)
+
+
+def seconds_until(date: str, wall_s: float) -> float | None:
+    """Seconds from `wall_s` until a date as HTTP writes it, nought when it is past; `None` for what is no date."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        at = parsedate_to_datetime(date)
+        # A date that names no zone is in universal time: RFC 9110 knows no other.
+        return max((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - wall_s, 0.0)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

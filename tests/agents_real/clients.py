@@ -69,6 +69,14 @@ class Client(Protocol):
 class Caller(abc.ABC):
     """A client with tools: it is asked to call them one after the other."""
 
+    def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
+        """See `Client.arguments`."""
+        return self.task(prompt)
+
+    @abc.abstractmethod
+    def task(self, prompt: str) -> tuple[str, ...]:
+        """See `Client.task`."""
+
     def alone(self, place: Place) -> Mapping[str, str]:
         """See `Client.alone`."""
         return {}
@@ -170,9 +178,6 @@ class ClaudeCode(Caller):
     def alone(self, place: Place) -> Mapping[str, str]:
         return {"IS_SANDBOX": "1"}  # may be root
 
-    def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
-        return self.task(prompt)
-
     def task(self, prompt: str) -> tuple[str, ...]:
         return ("--dangerously-skip-permissions", "-p", prompt)
 
@@ -209,9 +214,6 @@ class Codex(Caller):
     def environment(self, place: Place) -> Mapping[str, str]:
         return {"LOCAL_KEY": place.key}
 
-    def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
-        return self.task(prompt)
-
     def task(self, prompt: str) -> tuple[str, ...]:
         return ("exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", prompt)
 
@@ -222,7 +224,7 @@ class Codex(Caller):
         return Call("exec_command", {"cmd": f"cat {file}"})
 
 
-class ClaudeCodeRouter(Caller):
+class ClaudeCodeRouter(ClaudeCode):
     """Claude Code through a router of its own, which makes a chat of each message."""
 
     name = "claude-code-router"
@@ -248,20 +250,8 @@ class ClaudeCodeRouter(Caller):
             **self.alone(place),
         }
 
-    def alone(self, place: Place) -> Mapping[str, str]:
-        return {"IS_SANDBOX": "1"}  # may be root
-
     def arguments(self, place: Place, prompt: str) -> tuple[str, ...]:
         return ("code", *self.task(prompt))
-
-    def task(self, prompt: str) -> tuple[str, ...]:
-        return ("--dangerously-skip-permissions", "-p", prompt)
-
-    def write(self, file: Path, content: str) -> Call:
-        return Call("Write", {"file_path": str(file), "content": content})
-
-    def read(self, file: Path) -> Call:
-        return Call("Read", {"file_path": str(file)})
 
 
 class OpenHands(Caller):

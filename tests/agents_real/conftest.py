@@ -15,6 +15,7 @@ from tests.agents_real.clients import Client
 from tests.agents_real.matrix import Matrix
 from tests.agents_real.pins import read_pins
 from tests.agents_real.scenes import GAPS, REAL, Outcome, Scene, Service, play, scripted_config, started
+from tests.serve.process import weights_of
 
 _AT_ONCE = 3
 
@@ -48,17 +49,9 @@ def scripted_stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="session")
 def real_stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    from relight.config.load import load
-    from relight.errors import WeightsError
-    from relight.weights.wanted import require
-
     config = tmp_path_factory.mktemp("weighty") / "relight.toml"
     config.write_text(REAL, encoding="utf-8")
-    loaded = load(config)
-    try:
-        require("real", loaded.config.models["real"], loaded.folder, Path(loaded.config.weights.dir).expanduser())
-    except WeightsError as error:
-        pytest.skip(str(error))
+    weights_of(config, "real")
     with _stage(config, request) as stage:
         yield stage
 

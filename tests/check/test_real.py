@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from relight.check.verdict import Status
-from relight.config.load import load
-from relight.errors import WeightsError
-from relight.weights.wanted import require
 from tests.check.examined import examine, fails, of
-from tests.serve.process import Served, serve
+from tests.serve.process import Served, serve, weights_of
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -34,11 +30,7 @@ WILLING = {"tools.auto", "tools.parallel", "tools.reason", "finish", "gone"}
 def smol(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     config = tmp_path_factory.mktemp("real") / "relight.toml"
     config.write_text(CONFIG, encoding="utf-8")
-    loaded = load(config)
-    try:
-        require("smol", loaded.config.models["smol"], loaded.folder, Path(loaded.config.weights.dir).expanduser())
-    except WeightsError as error:
-        pytest.skip(str(error))
+    weights_of(config)
     with serve(config) as served:
         yield served
 

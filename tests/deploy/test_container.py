@@ -23,9 +23,7 @@ from typing import Any, Final
 
 import pytest
 
-from relight.config.load import load
-from relight.errors import WeightsError
-from relight.weights.wanted import require
+from tests.serve.process import weights_of
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -91,11 +89,7 @@ def pip_options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example, baked, in a folder that also holds what no image may have."""
-    loaded = load(EXAMPLE / "relight.toml")
-    try:
-        require("smol", loaded.config.models["smol"], loaded.folder, loaded.config.weights.dir)
-    except WeightsError as error:
-        pytest.skip(str(error))
+    weights_of(EXAMPLE / "relight.toml")
     folder = tmp_path_factory.mktemp("service") / "portfolio"
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns(".*"))
     (folder / ".env").write_text("SOMETHING=never-in-an-image\n")

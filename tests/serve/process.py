@@ -17,6 +17,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from relight.config.load import load
+from relight.errors import WeightsError
+from relight.weights.wanted import require
+
 PATIENCE_S = 20.0
 _PAGE = re.compile(r"page  (http://\S+)/$")
 
@@ -39,6 +45,15 @@ def write_config(folder: Path, *, server: str = "", model: str = "") -> Path:
     file = folder / "relight.toml"
     file.write_text(CONFIG.format(server=server, model=model), encoding="utf-8")
     return file
+
+
+def weights_of(config: Path, model: str = "smol") -> Path:
+    """The weights of a configured model; skips the test where they are not on this machine."""
+    loaded = load(config)
+    try:
+        return require(model, loaded.config.models[model], loaded.folder, Path(loaded.config.weights.dir).expanduser())
+    except WeightsError as error:
+        pytest.skip(str(error))
 
 
 class Served:

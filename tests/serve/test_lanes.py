@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from relight.config.load import load
-from relight.errors import WeightsError
 from relight.lifecycle.turns import SMALL_BYTES
-from relight.weights.wanted import require
-from tests.serve.process import serve
+from tests.serve.process import serve, weights_of
 
 pytestmark = pytest.mark.real
 
@@ -20,11 +17,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "portfolio" / "relight.toml"
 
 
 def test_title_is_answered_before_a_long_prompt_is_read() -> None:
-    loaded = load(EXAMPLE)
-    try:
-        require("smol", loaded.config.models["smol"], loaded.folder, Path(loaded.config.weights.dir).expanduser())
-    except WeightsError as error:
-        pytest.skip(str(error))
+    weights_of(EXAMPLE)
     order: list[str] = []
     with serve(EXAMPLE, "--port", "0") as served:
         assert served.ask("hello", model="smol", max_tokens=1)[0] == 200

@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.gemma import NotHad, gemma
 
-from relight.config.load import load
-from relight.errors import WeightsError
-from relight.weights.wanted import require
-from tests.serve.gemma import gemma
-from tests.serve.process import Served, serve
+from tests.serve.process import Served, serve, weights_of
 
 pytestmark = pytest.mark.real
 
@@ -49,11 +46,7 @@ WORDS = {
 
 
 def config(folder: Path, more: str = "") -> Path:
-    loaded = load(EXAMPLE)
-    try:
-        weights = require("smol", loaded.config.models["smol"], loaded.folder, Path(loaded.config.weights.dir).expanduser())
-    except WeightsError as error:
-        pytest.skip(str(error))
+    weights = weights_of(EXAMPLE)
     file = folder / "relight.toml"
     file.write_text(f'[models.smol]\nsource = "file:{weights}"\ncontext = 2048\n[prefixes]\ndir = "snapshots"\n{more}')
     return file
@@ -189,7 +182,10 @@ def test_recorded_prefixes_can_be_baked_and_hold_no_words_of_users(tmp_path: Pat
 
 
 def test_model_with_a_sliding_window_takes_its_state_back(tmp_path: Path) -> None:
-    weights = gemma(tmp_path)
+    try:
+        weights = gemma()
+    except NotHad as error:
+        pytest.skip(str(error))
     file = tmp_path / "relight.toml"
     prefixes = '[prefixes]\ndir = "snapshots"\nlearn = false\n'
     file.write_text(f'[models.smol]\nsource = "file:{weights}"\ncontext = 2048\nparallel = 1\n{prefixes}')

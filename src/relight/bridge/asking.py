@@ -9,7 +9,6 @@ import asyncio
 import re
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Any, Final, Protocol, TypeGuard, TypeVar
 
 from relight.bridge.identity import Identity, Token
@@ -17,7 +16,7 @@ from relight.bridge.news import State
 from relight.bridge.refusal import Verdict, is_busy, stranger, verdict
 from relight.bridge.request import Asked
 from relight.bridge.upstream import Answer, Failure, Fault, Outgoing, Upstream
-from relight.clock import Clock
+from relight.clock import Clock, seconds_until
 from relight.errors import ProviderTimeout, RelightError, WakeTimeout
 from relight.values import format_duration
 
@@ -173,10 +172,4 @@ def _seconds(value: str | None, wall_s: float) -> float | None:
         return None
     if _SECONDS.fullmatch(value.strip()):
         return float(value)
-    from email.utils import parsedate_to_datetime
-
-    try:
-        at = parsedate_to_datetime(value.strip())
-        return max((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - wall_s, 0.0)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
+    return seconds_until(value.strip(), wall_s)

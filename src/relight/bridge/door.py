@@ -12,14 +12,15 @@ from urllib.parse import urlsplit
 
 from relight.errors import Forbidden
 
-_HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+"""Hosts that a URL can only mean this machine by."""
 _OWN: Final = frozenset({"same-origin", "none"})
 
 
 def refusal(headers: Mapping[str, str], target: str) -> Forbidden | None:
     """Why a request is refused, if it is. `headers` know no case; `target` stands in the request's first line."""
     host = headers.get("Host", "")
-    if not target.startswith("/") or _name(host) not in _HERE:
+    if not target.startswith("/") or _name(host) not in HERE:
         return Forbidden(
             "bridge: a request should be for 127.0.0.1 or localhost, and this one names another host",
             hint="point the agent at the address that relight bridge shows",

@@ -111,7 +111,7 @@ def conclude(need: Need, findings: Sequence[Finding], context: int | None) -> Co
     """Whether this agent will work."""
     found = {finding.check: finding for finding in findings}
     status, says = _verdict(need, found)
-    if status in (Status.PASS, Status.UNSURE) and context is not None and context < _roomy(need.context):
+    if status in (Status.PASS, Status.UNSURE) and context is not None and context < roomy(need.context):
         status, says = _narrow(need, context)
     wake = found.get("wake")
     if status in (Status.PASS, Status.UNSURE) and wake is not None and wake.seconds > (need.leaves_after_s or wake.seconds):
@@ -141,14 +141,14 @@ def _states(dialect: str, names: Sequence[str], found: Mapping[str, Finding]) ->
         yield f"{dialect}.{name}" if name != "keepalive" else name, finding.status if finding else Status.SKIPPED
 
 
-def _roomy(tokens: int) -> int:
+def roomy(tokens: int) -> int:
     """What a first request of so many tokens needs: agents shorten a conversation at three quarters of the context."""
     return tokens * 3 // 2
 
 
 def _narrow(need: Need, context: int) -> tuple[Status, str]:
     lacks = f"its first request takes about {need.context:,} tokens, the model has {context:,}"
-    if need.slim is not None and _roomy(need.slim) <= context:
+    if need.slim is not None and roomy(need.slim) <= context:
         return Status.UNSURE, f"will work with its slim profile alone: {lacks}"
     return Status.FAIL, f"will not work: {lacks}"
 

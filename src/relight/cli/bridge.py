@@ -8,13 +8,15 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 import msgspec
 
-from relight.cli.output import config_option
+from relight.bridge.door import HERE
+from relight.cli.output import DurationType, config_option
+from relight.cli.talk import KEY_VARIABLE
 from relight.config.load import load
 from relight.decoding import NOT_JSON
 from relight.errors import ConfigError, UsageError
@@ -25,21 +27,6 @@ if TYPE_CHECKING:
     from relight.bridge.news import State, Watch
     from relight.config.load import Loaded
 
-_HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-_KEY_VARIABLE: Final = "RELIGHT_KEY"
-
-
-class _Length(click.ParamType[Duration]):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Duration:
-        if isinstance(value, Duration):
-            return value
-        try:
-            return Duration.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
 
 @click.command()
 @click.argument("url", metavar="[URL]", required=False)
@@ -48,8 +35,10 @@ class _Length(click.ParamType[Duration]):
     "--audience", metavar="URL", help="Whom identity tokens are for. Left out: the service, if it is Google's (*.run.app)."
 )
 @click.option("--account", metavar="EMAIL", help="Service account to act for. Left out: whoever is signed in.")
-@click.option("--patience", type=_Length(), default="10m", show_default=True, help="Longest wait for an answer to begin.")
-@click.option("--hold-json", type=_Length(), default=None, help="White space for clients that do not stream, after this time.")
+@click.option("--patience", type=DurationType(), default="10m", show_default=True, help="Longest wait for an answer to begin.")
+@click.option(
+    "--hold-json", type=DurationType(), default=None, help="White space for clients that do not stream, after this time."
+)
 @click.option("--no-wake", is_flag=True, help="Do not wake the service before it is asked.")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
@@ -83,7 +72,7 @@ def bridge(  # noqa: PLR0913 - one parameter an option
         port,
         float(patience),
         Manner(None if hold_json is None else float(hold_json)),
-        key=os.environ.get(_KEY_VARIABLE),
+        key=os.environ.get(KEY_VARIABLE),
         wakes=not no_wake,
     )
     tokens = tokens_for(found, audience, account)
@@ -100,7 +89,7 @@ def checked(url: str) -> str:
         host = None
     if not host or parts.username is not None or parts.scheme not in {"http", "https"}:
         raise UsageError(f"bridge: should be an address like https://my-service.run.app, got {url!r}")
-    if parts.scheme == "http" and host not in _HERE:
+    if parts.scheme == "http" and host not in HERE:
         raise UsageError(f"bridge: {url}: keys and tokens would go through the network in the clear", hint="use https://")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 import threading
 import time
@@ -14,7 +13,7 @@ from typing import Any, Final, TextIO
 
 import click
 
-from relight.cli.output import print_json, print_table
+from relight.cli.output import plain, print_json, print_table
 from relight.cli.talk import KEY_VARIABLE, Answer, Client
 from relight.errors import RelightError, UsageError
 from relight.values import Secret
@@ -25,7 +24,6 @@ HELP: Final = """\
 /help          this list
 /quit          leave (also Ctrl-D)
 Ctrl-C stops an answer; a second Ctrl-C leaves."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @click.command()
@@ -83,7 +81,7 @@ class Screen:
     def text(self, piece: str) -> None:
         self._stop_ticking()
         # What a model says must not move the cursor or rename the window.
-        shown = _CONTROL.sub("", piece) if self._out.isatty() else piece
+        shown = plain(piece) if self._out.isatty() else piece
         self._out.write(shown)
         self._out.flush()
         self._last = shown[-1:] or self._last

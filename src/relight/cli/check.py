@@ -7,12 +7,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from relight.check.verdict import Status
-from relight.cli.output import config_option, json_option, print_json, print_table
+from relight.cli.output import DurationType, config_option, json_option, print_json, print_table
+from relight.cli.talk import KEY_VARIABLE
 from relight.errors import UsageError
 from relight.values import Duration, Secret, counted
 
@@ -22,20 +23,9 @@ if TYPE_CHECKING:
     from relight.check.verdict import Finding, Report
     from relight.cli.progress import Progress
 
-KEY_VARIABLE: Final = "RELIGHT_KEY"
 _DIALECTS: Final = ("chat", "responses", "messages", "ollama")
 _A_KEY: Final = re.compile(r"[!-~]+")
 _A_NAME: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
-
-
-class _Length(click.ParamType[Duration]):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Duration:
-        try:
-            return value if isinstance(value, Duration) else Duration.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.command()
@@ -46,7 +36,7 @@ class _Length(click.ParamType[Duration]):
 )
 @click.option("--dialect", "dialects", multiple=True, type=click.Choice(_DIALECTS), help="Dialect to check; may be given again.")
 @click.option("--agent", "agents", multiple=True, metavar="SLUG", help="Agent that has to work; may be given again.")
-@click.option("--timeout", type=_Length(), default="5m", show_default=True, help="What the model may take to wake.")
+@click.option("--timeout", type=DurationType(), default="5m", show_default=True, help="What the model may take to wake.")
 @click.option("--context", "context_size", type=click.IntRange(1), help="Tokens one request may use, if the server does not say.")
 @click.option("--only", multiple=True, metavar="CHECK", help="Check to run, with what it needs; may be given again.")
 @click.option("--quick", is_flag=True, help="Only what agents cannot do without.")

@@ -12,7 +12,7 @@ from relight.agents.catalog import AGENTS
 from relight.agents.receipt import Places, Receipt, places, read_receipt, receipts
 from relight.agents.wiring import Agent, Scope
 from relight.cli.connected import need_somebody, yes_option
-from relight.cli.endpoint import Wanted, find_endpoint
+from relight.cli.endpoint import Wanted, address, find_endpoint
 from relight.cli.output import config_option, json_option, print_json, print_table
 from relight.cli.wired import FileReport, report, show_change
 from relight.errors import ExitCode, UsageError
@@ -198,9 +198,8 @@ def _connect(  # noqa: PLR0913 - what was asked for, and how
     if records:
         from relight.cli.recording import need_nobody
 
-        need_nobody(wanted.url or find_endpoint(wanted).endpoint.url)
-    reached = find_endpoint(wanted)
-    found = prepared(agent, reached, wish)
+        need_nobody(address(wanted))
+    found = prepared(agent, find_endpoint(wanted), wish)
     if prints and not as_json:
         found.show_text()
         return

@@ -12,6 +12,7 @@ from relight.agents.connect import Ask, Plan, plan
 from relight.agents.receipt import Places, places, read_receipt
 from relight.agents.version import installed, warning
 from relight.agents.wiring import Agent, Endpoint, Scope, Wiring
+from relight.check.needs import roomy
 from relight.cli.connected import is_attended
 from relight.cli.endpoint import Reached
 from relight.cli.wired import FileReport, described, report, show_after, show_change, show_files
@@ -129,7 +130,7 @@ def _is_slim(agent: Agent, endpoint: Endpoint, wish: Wish, said: list[str]) -> b
     if context is None or not _is_tight(context, need):
         return bool(wish.is_slim)
     short = f"{agent.name}'s first request takes about {need:,} of the {context:,} tokens that {endpoint.model} has"
-    enough = f"raise models.{endpoint.model}.context to {_roomy(need if slim is None else slim):,} or more"
+    enough = f"raise models.{endpoint.model}.context to {roomy(need if slim is None else slim):,} or more"
     if slim is None:
         said.append(f"too small: {short}; {enough}, or choose an agent that needs less (relight connect lists them)")
         return bool(wish.is_slim)
@@ -148,9 +149,4 @@ def _is_slim(agent: Agent, endpoint: Endpoint, wish: Wish, said: list[str]) -> b
 
 def _is_tight(context: int, need: int) -> bool:
     """Whether a first request of `need` tokens leaves too little to work with."""
-    return context < _roomy(need)
-
-
-def _roomy(need: int) -> int:
-    # Agents shorten a conversation at three quarters of the context: the first request has to stay below that.
-    return need * 3 // 2
+    return context < roomy(need)

@@ -54,8 +54,8 @@ def find_endpoint(wanted: Wanted) -> Reached:
 
     Raises `UsageError` when neither tells a model, `ConfigError` for a configuration that is wrong.
     """
-    loaded = None if wanted.url is not None else _configuration(wanted, is_needed=wanted.config_file != _CONFIG)
-    url = Client(wanted.url or (_USUAL if loaded is None else url_of(loaded))).url
+    loaded = _trusted(wanted)
+    url = _address(wanted, loaded)
     variable = wanted.key_variable or KEY_VARIABLE
     answer, said = _ask(url, variable, is_named=wanted.url is not None), []
     if answer.models is not None:
@@ -70,6 +70,20 @@ def find_endpoint(wanted: Wanted) -> Reached:
     if used is not None and not os.environ.get(used, "").strip():
         said.append(f"{used} is not set here; put the key there (where the service runs: relight keys create NAME)")
     return Reached(endpoint(url, model, used), tuple(said))
+
+
+def address(wanted: Wanted) -> str:
+    """Where the service would be asked; asks nobody. Raises as `find_endpoint` does for a configuration."""
+    return _address(wanted, _trusted(wanted))
+
+
+def _address(wanted: Wanted, loaded: Loaded | None) -> str:
+    return Client(wanted.url or (_USUAL if loaded is None else url_of(loaded))).url
+
+
+def _trusted(wanted: Wanted) -> Loaded | None:
+    """The configuration, unless somebody named the service's address: then nothing is known of what it serves."""
+    return None if wanted.url is not None else _configuration(wanted, is_needed=wanted.config_file != _CONFIG)
 
 
 def url_of(loaded: Loaded) -> str:

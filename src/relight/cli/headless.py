@@ -10,6 +10,7 @@ from typing import Final
 from relight.agents.receipt import Receipt
 from relight.agents.wiring import Agent, Endpoint
 from relight.bridge.recorder import Start
+from relight.cli.talk import KEY_VARIABLE
 from relight.errors import UsageError
 
 QUESTION: Final = "Say done."
@@ -41,7 +42,7 @@ def start_of(agent: Agent, receipt: Receipt, environ: Mapping[str, str]) -> Star
     wiring = agent.wire(Endpoint(receipt.url, receipt.model), receipt.scope, is_slim=receipt.is_slim)
     env = {name: _expanded(text, environ) for name, text in wiring.environment.items()}
     # Settings name this variable; whether it holds the right key is nothing that the recorder asks.
-    env.setdefault("RELIGHT_KEY", environ.get("RELIGHT_KEY") or "none")
+    env.setdefault(KEY_VARIABLE, environ.get(KEY_VARIABLE) or "none")
     return Start((*map(os.path.expanduser, shlex.split(wiring.start)), *words), env)
 
 

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from relight.cli.connected import connected
-from relight.cli.output import config_option
+from relight.cli.output import DurationType, config_option
 from relight.cloud import journal
 from relight.cloud.google import Google
 from relight.cloud.journal import SEVERITIES, Entry, Query
@@ -26,24 +26,12 @@ _QUIET = frozenset({"DEFAULT", "DEBUG", "INFO", "NOTICE"})
 _CHOICES = tuple(name.lower() for name in SEVERITIES[1:])
 
 
-class _Since(click.ParamType[Duration]):
-    """A duration."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Duration:
-        try:
-            return Duration.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 @click.command()
 @config_option
 @click.option(
     "--follow", "-f", "follows", is_flag=True, help="Go on with what is written from now on, some seconds late, until Ctrl-C."
 )
-@click.option("--since", type=_Since(), default=_SINCE, show_default=True, help="How far back.")
+@click.option("--since", type=DurationType(), default=_SINCE, show_default=True, help="How far back.")
 @click.option("--revision", help="Only this revision.")
 @click.option("--severity", type=click.Choice(_CHOICES, case_sensitive=False), help="Only this severity and worse.")
 @click.option("--errors", is_flag=True, help="Only what went wrong: errors, and requests that failed.")

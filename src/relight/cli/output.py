@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import click
 import msgspec
 
+from relight.values import Duration
+
 _PIPE_WIDTH: Final = 1000
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -29,6 +33,23 @@ def config_option(command: _F) -> _F:
         type=click.Path(dir_okay=False),
         help="Configuration file.",
     )(command)
+
+
+class DurationType(click.ParamType[Duration]):
+    """An option that takes a duration, such as "10m"."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Duration:
+        try:
+            return value if isinstance(value, Duration) else Duration.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def plain(text: str) -> str:
+    """`text` without what a terminal would do instead of show; tabs and line ends stay."""
+    return _CONTROL.sub("", text)
 
 
 def print_json(value: object) -> None:

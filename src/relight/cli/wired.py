@@ -14,6 +14,7 @@ from msgspec import Struct
 from relight.agents.disk import Change
 from relight.agents.place import named
 from relight.agents.wiring import Endpoint, Setting, Wiring
+from relight.cli.output import plain
 
 _STARS: Final = "***"
 # What stands behind such a name is shown only where it refers to something: "$NAME", "{env:NAME}", the name of a variable.
@@ -23,7 +24,6 @@ _SECRET: Final = re.compile(
 )
 _REFERENCE: Final = re.compile(r"[${<%].*|[A-Z_][A-Z0-9_]*|none|true|false|null|[\d.]+", re.DOTALL)
 _LOOSE: Final = re.compile(r"(?:sk|rl|pk|ghp|xox[a-z])[-_][A-Za-z0-9_-]{16,}|AIza[\w-]{30,}|eyJ[\w-]{20,}[.\w-]*")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _NAMED: Final = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?")
 _COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -61,7 +61,7 @@ def diff(change: Change) -> Iterator[str]:
     before, after = _text(change.before), _text(change.after)
     names = ("/dev/null" if change.before is None else change.where, "/dev/null" if change.after is None else change.where)
     for line in difflib.unified_diff(_lines(before), _lines(after), *names, lineterm="\n"):
-        yield starred(_CONTROL.sub("", line.rstrip("\r\n")))
+        yield starred(plain(line.rstrip("\r\n")))
         if not line.endswith("\n"):
             yield "\\ No newline at end of file"
 
@@ -121,7 +121,7 @@ def show_files(changes: Sequence[Change]) -> None:
     """Print whole files as they would be, keys starred."""
     for change in changes:
         click.secho(f"# {change.where}", bold=True)
-        click.echo(starred(_CONTROL.sub("", _text(change.after))).rstrip("\n"))
+        click.echo(starred(plain(_text(change.after))).rstrip("\n"))
         click.echo()
 
 

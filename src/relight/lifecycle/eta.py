@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from relight.decoding import NOT_JSON
+from relight.lifecycle import smallfile
 
 _KEPT: Final = 9
 _SAMPLE_BYTES: Final = 8 << 20
@@ -22,19 +19,14 @@ class WakeTimes:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._times: dict[str, list[float]] = {}
+        self._times = smallfile.read(file, dict[str, list[float]]) or {}
         self._estimates: dict[Path, float] = {}
-        with contextlib.suppress(OSError, *NOT_JSON):
-            self._times = msgspec.json.decode(file.read_bytes(), type=dict[str, list[float]])
 
     def add(self, model: str, seconds: float) -> None:
         """Note one wake."""
         self._times[model] = [*self._times.get(model, []), round(seconds, 4)][-_KEPT:]
         with contextlib.suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._file.with_suffix(f".{os.getpid()}")
-            draft.write_bytes(msgspec.json.encode(self._times))
-            draft.replace(self._file)
+            smallfile.replace(self._file, self._times)
 
     def expect(self, model: str, weights: Path | None) -> float:
         """Seconds that the next wake should take: the median so far, else weight bytes ÷ measured read rate."""

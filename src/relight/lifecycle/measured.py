@@ -4,15 +4,13 @@ it ended over. Kept in a small file beside the weights, by what snapshots can be
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from pathlib import Path
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta, Struct
 
-from relight.decoding import NOT_JSON
+from relight.lifecycle import smallfile
 
 # Until it has been measured: a file in the page cache is read faster, one on a network disk more slowly.
 _BYTES_A_SECOND: Final = 1e9
@@ -109,19 +107,12 @@ class Measured:
             everything = _read(self._file)
             everything.pop(self._ground, None)
             everything[self._ground] = kept  # the last to be forgotten
-            newest = dict(list(everything.items())[-_MOST_GROUNDS:])
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._file.with_suffix(f".{os.getpid()}")
-            draft.write_bytes(msgspec.json.encode(newest))
-            draft.replace(self._file)
+            smallfile.replace(self._file, dict(list(everything.items())[-_MOST_GROUNDS:]))
         self._kept = kept
 
 
 def _read(file: Path | None) -> dict[str, _Kept]:
-    if file is not None:
-        with contextlib.suppress(OSError, *NOT_JSON):
-            return msgspec.json.decode(file.read_bytes(), type=dict[str, _Kept])
-    return {}
+    return {} if file is None else smallfile.read(file, dict[str, _Kept]) or {}
 
 
 def _mixed(before: float, newest: float, weight: float) -> float:

@@ -17,9 +17,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC
 from enum import Enum
 from typing import Final
+
+from relight.clock import seconds_until
 
 AGAIN: Final = frozenset({408, 429, 500, 502, 503, 521, 522, 523, 529})
 """Statuses after which asking again is safe and may help."""
@@ -94,15 +95,4 @@ def retry_after_s(value: str | None, wall_s: float, *, millis: str | None = None
         return None
     if _SECONDS.fullmatch(value.strip()):
         return float(value)
-    return _until(value.strip(), wall_s)
-
-
-def _until(date: str, wall_s: float) -> float | None:
-    from email.utils import parsedate_to_datetime
-
-    try:
-        at = parsedate_to_datetime(date)
-        # A date that names no zone is in universal time: RFC 9110 knows no other.
-        return max((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - wall_s, 0.0)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
+    return seconds_until(value.strip(), wall_s)
