@@ -138,6 +138,11 @@ class Served:
     def records(self) -> list[dict[str, Any]]:
         return [line["interaction"] for line in self._json() if "interaction" in line]
 
+    def record_of(self, interaction: str) -> dict[str, Any]:
+        """The record of the answer whose header named this interaction: it is written after the answer, so counting is wrong."""
+        self.until(lambda: any(record["id"] == interaction for record in self.records()))
+        return next(record for record in self.records() if record["id"] == interaction)
+
     def unbalanced(self) -> set[str]:
         """Ids that were not opened once and closed once."""
         opened = [line["opened"]["id"] for line in self._json() if "opened" in line]

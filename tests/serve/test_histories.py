@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.serve.process import Served, serve
-from tests.serve.test_snapshots import config, post, record
+from tests.serve.test_snapshots import config, exchange, post
 
 pytestmark = pytest.mark.real
 
@@ -84,8 +84,8 @@ def test_no_history_bricks_a_conversation(served: Served, name: str, tools: dict
 
 
 def test_order_of_roles_is_changed_only_where_the_template_refuses_it(served: Served, request: pytest.FixtureRequest) -> None:
-    post(served, "/v1/chat/completions", {"messages": [USER, USER], "max_tokens": 1})
-    mended = record(served, len(served.records())).get("mended", {})
+    _, interaction = exchange(served, "/v1/chat/completions", {"messages": [USER, USER], "max_tokens": 1})
+    mended = served.record_of(interaction).get("mended", {})
     is_strict = request.node.callspec.params["served"] == "a strict template"
     assert mended == ({"template_roles": 1} if is_strict else {})
 
@@ -103,8 +103,9 @@ def test_call_that_the_model_writes_as_text_is_told_as_one(served: Served) -> No
         "temperature": 0,
         "tools": [TOOL],
     }
-    choice = post(served, "/v1/chat/completions", body)["choices"][0]
+    answer, interaction = exchange(served, "/v1/chat/completions", body)
+    choice = answer["choices"][0]
     (call,) = choice["message"]["tool_calls"]
     assert (call["function"]["name"], json.loads(call["function"]["arguments"])) == ("look", {"q": "dog"})
     assert choice["finish_reason"] == "tool_calls"
-    assert record(served, len(served.records()))["mended"]["marked_calls"] == 1
+    assert served.record_of(interaction)["mended"]["marked_calls"] == 1

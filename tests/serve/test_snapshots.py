@@ -60,12 +60,17 @@ def relight(folder: Path, *words: str, code: int = 0) -> Any:
 
 
 def post(served: Served, path: str, body: dict[str, Any]) -> Any:
+    return exchange(served, path, body)[0]
+
+
+def exchange(served: Served, path: str, body: dict[str, Any]) -> tuple[Any, str]:
+    """The answer, and the interaction that it was."""
     with served.connection() as connection:
         connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
         answer = connection.getresponse()
         said = json.loads(answer.read())
     assert answer.status < 300, said
-    return said
+    return said, answer.headers.get("x-relight-interaction", "")
 
 
 def record(served: Served, count: int) -> dict[str, Any]:
