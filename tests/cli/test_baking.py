@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.gemma import NotHad, gemma
+from msgspec import structs
 
 from relight.cli.baking import Baked, Job, Oven, prove
 from relight.config.schema import Model
+from relight.engines.slots import Answer, Slots
 from relight.lifecycle.measured import Measured
 from relight.prefixes.key import chain
 from relight.prefixes.store import Store
@@ -103,6 +106,64 @@ async def test_snapshot_that_an_engine_ended_over_is_made_and_proved_anew(tmp_pa
     measured = Measured(tmp_path / "measured.json")
     measured.load(GROUND)
     assert not measured.is_barred(entry.manifest.payload_sha256)
+
+
+@pytest.fixture
+def windowed() -> Path:
+    """Weights with a sliding window: some tokens are read again after taking back."""
+    try:
+        return gemma()
+    except NotHad as error:
+        pytest.skip(str(error))
+
+
+def changed_at(monkeypatch: pytest.MonkeyPatch, place: int) -> list[Answer]:
+    """All that the engine answers from now on; the text of one of them is told otherwise."""
+    heard: list[Answer] = []
+    answer = Slots.answer
+
+    async def hear(self: Slots, chat: dict[str, Any], slot: int) -> Answer:
+        heard.append(await answer(self, chat, slot))
+        return structs.replace(heard[-1], text="otherwise") if len(heard) == place + 1 else heard[-1]
+
+    monkeypatch.setattr(Slots, "answer", hear)
+    return heard
+
+
+async def test_answer_after_taking_back_is_held_against_one_from_the_same_token(
+    windowed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = changed_at(monkeypatch, 0)  # as near a tie: a batch of another size, another word
+    (baked,) = await Oven("gemma", model(windowed), windowed, Store(tmp_path), GROUND).bake(
+        [job("cook", COOK * 6)], lambda *_: None
+    )
+    assert (baked.state, baked.same_answer, baked.reason) == ("made", True, None)
+    whole, restored, own = (one.cached for one in heard)
+    assert whole > restored == own
+
+
+async def test_answer_that_still_differs_leaves_no_snapshot(
+    windowed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = changed_at(monkeypatch, 1)
+    store = Store(tmp_path)
+    (baked,) = await Oven("gemma", model(windowed), windowed, store, GROUND).bake([job("cook", COOK * 6)], lambda *_: None)
+    assert baked.reason is not None
+    assert "differs from the answer before" in baked.reason
+    assert (baked.state, store.all(), len(heard)) == ("failed", [], 3)
+
+
+async def test_baking_that_is_broken_off_leaves_nothing_unproved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, store = mamba(tmp_path / "mamba.gguf"), Store(tmp_path / "snapshots")
+
+    async def broken_off(_self: Slots, _slot: int, _name: str) -> int:
+        assert store.all()
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(Slots, "restore", broken_off)
+    with pytest.raises(asyncio.CancelledError):
+        await Oven("toy", model(weights), weights, store, GROUND).bake([job("cook", COOK)], lambda *_: None)
+    assert store.all() == []
 
 
 def job(name: str, system: str) -> Job:

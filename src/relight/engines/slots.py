@@ -98,7 +98,8 @@ class Slots:
         said = await self._whole("/v1/chat/completions", asked)
         try:
             timings, message = msgspec.convert(said["timings"], _Timings), said["choices"][0]["message"]
-            text = msgspec.json.encode([message.get(name) for name in ("content", "reasoning_content", "tool_calls")])
+            calls = [call["function"] for call in message.get("tool_calls") or ()]  # without their ids: those are drawn by lot
+            text = msgspec.json.encode([message.get("content"), message.get("reasoning_content"), calls])
         except (msgspec.ValidationError, KeyError, IndexError, TypeError, AttributeError):
             raise EngineFailed("engine: answered a chat with what is none") from None
         return Answer(text.decode(), timings.prompt_n + timings.cache_n, timings.cache_n, timings.prompt_ms / 1000)
