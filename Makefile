@@ -31,7 +31,8 @@ run: $(READY)    ## serve the example: a page, an API and a real model that slee
 
 test: $(READY_DEV) ## everything: pure, in-process, and with the real engine and browser
 	@scripts/setup-tests $(VENV)
-	@PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m pytest
+	@PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m pytest -m "not real" -n 2
+	@PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m pytest -m real
 
 quick: $(READY_DEV) ## the tests that need no engine, browser or download
 	@$(PY) -m pytest -m "not real" -n 2

@@ -1,7 +1,7 @@
 """What tells modes apart: three detectors on the example's test messages, and what each costs in time and memory.
 
 Every figure of a method comes from child processes that are bound to one core. The test messages are only measured here;
-thresholds and calibrations come from the two files of development messages (`fitted`). Who works on the detection looks at those:
+thresholds and calibrations come from the files of development messages (`fitted`). Who works on the detection looks at those:
 `python -m bench.modes quality minilm dev2` measures without the test messages, `python -m bench.modes start minilm` a start.
 """
 
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bench.report import Report
 from bench.wire import ENVIRONMENT
-from relight.assistant.classifier import Calibration, Classifier
+from relight.assistant.calibration import Calibration, Personal
+from relight.assistant.classifier import Classifier
 from relight.assistant.detector import build, open_embedder
 from relight.assistant.evaluation import evaluate, outcomes
 from relight.assistant.labelled import Labelled, read
@@ -40,7 +41,10 @@ messages to come: on 384 others, written for trials and not kept, the curve cros
 _LENIENT: Final = 0.2
 """Of the logit: doubt is decided for the message. Who asks about the service and is told that it cannot help is worse off than
 who asks for a poem and is told about the service. Both kinds of development message are told apart best at 0.1 to 0.3."""
-_DEVELOPMENT: Final = ("dev", "dev2")
+_DEVELOPMENT: Final = ("dev", "dev2", "dev3")
+_RIDGE: Final = 0.5
+_WELCOMING: Final = 0.4
+"""Added to the logit where the assistant answers for a person: as `_LENIENT`, for the same reason."""
 _GOALS: Final = {"accuracy": ">= 90", "told apart": ">= 92", "p50": "<= 8", "p99": "<= 25", "start": "<= 150"}
 
 
@@ -65,37 +69,52 @@ def run() -> Report:
 
 
 def fitted(kind: DetectorKind) -> Calibration:
-    """The constants of `classifier.CALIBRATIONS`, by the development messages: logistic in the distance, both kinds of message
+    """The constants of `calibration.CALIBRATIONS`, by the development messages: logistic in the distance, both kinds of message
     weighing the same, a little lenient; then the sharpness under which the right modes are likeliest."""
     import numpy as np
 
-    modes, weights_dir = _configured()
-    detector = build(modes, open_embedder(kind, weights_dir), weights_dir=weights_dir)
-    classifier = detector.classifier
-    if classifier is None:
-        raise RuntimeError("the example has no modes with examples")
-    cases = [case for part in _DEVELOPMENT for case in _messages(part, modes)]
+    classifier, cases = _classifier(kind, subject=None)
     verdicts = [classifier.judge(case.text, case.history) for case in cases]
-    distances = np.array([verdict.distance for verdict in verdicts])
-    inside = np.array([case.in_scope for case in cases])
-    middle, slope = _logistic(distances, inside)
-    slope *= _SOBER
+    distances = np.array([[verdict.distance] for verdict in verdicts])
+    constant, slope = _logistic(distances, np.array([case.in_scope for case in cases]))
+    slope, middle = slope * _SOBER, -constant / slope
     return Calibration(round(middle - _LENIENT / slope, 3), round(slope, 1), _sharpness(classifier, cases))
 
 
-def _logistic(values: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Where the curve crosses a half, and how steep it is there (Newton's method, a little ridge)."""
+def personal(kind: DetectorKind) -> Personal:
+    """The constants of `calibration.PERSONAL`, in the same way. Those that stand there are from before the topics and unrelated
+    messages that were written after `modes.dev3.jsonl`: with these, the distance looks worth more than it is."""
     import numpy as np
 
-    mean, spread = values.mean(), values.std()
-    rows = np.stack([(values - mean) / spread, np.ones(len(values))], axis=1)
+    classifier, cases = _classifier(kind, _configured()[2])
+    told = np.array([classifier.judge(case.text, case.history).told[1:] for case in cases])
+    constant, *weights = _logistic(told, np.array([case.in_scope for case in cases]))
+    return Personal(round(constant + _WELCOMING, 2), *(round(weight, 1) for weight in weights))
+
+
+def _classifier(kind: DetectorKind, subject: str | None) -> tuple[Classifier, list[Labelled]]:
+    """The example's, and all development messages."""
+    modes, weights_dir, _ = _configured()
+    classifier = build(modes, open_embedder(kind, weights_dir), subject=subject, weights_dir=weights_dir).classifier
+    if classifier is None:
+        raise RuntimeError("the example has no modes with examples")
+    return classifier, [case for part in _DEVELOPMENT for case in _messages(part, modes)]
+
+
+def _logistic(values: NDArray[np.float64], right: NDArray[np.bool_]) -> list[float]:
+    """The constant and the weights of the columns; both kinds of message weigh the same (Newton's method, a little ridge)."""
+    import numpy as np
+
+    mean, spread = values.mean(axis=0), values.std(axis=0)
+    rows = np.concatenate([np.ones((len(values), 1)), (values - mean) / spread], axis=1)
     weights = np.where(right, 0.5 / right.sum(), 0.5 / (~right).sum()) * len(values)
-    ridge, theta = 0.01 * np.eye(2), np.zeros(2)
+    ridge, theta = np.diag([0.0] + [_RIDGE] * len(mean)), np.zeros(1 + len(mean))
     for _ in range(50):
         share = 1 / (1 + np.exp(-rows @ theta))
         gradient = rows.T @ (weights * (share - right)) + ridge @ theta
         theta -= np.linalg.solve((rows.T * (weights * share * (1 - share))) @ rows + ridge, gradient)
-    return float(mean - theta[1] * spread / theta[0]), float(theta[0] / spread)
+    found = theta[1:] / spread
+    return [float(theta[0] - found @ mean), *map(float, found)]
 
 
 def _sharpness(classifier: Classifier, cases: list[Labelled]) -> float:
@@ -114,9 +133,10 @@ def _sharpness(classifier: Classifier, cases: list[Labelled]) -> float:
     return min((float(value) for value in range(2, 100)), key=surprise)
 
 
-def _configured() -> tuple[Mapping[str, Mode], Path]:
+def _configured() -> tuple[Mapping[str, Mode], Path, str | None]:
     loaded = load(EXAMPLE / "relight.toml", environ={})
-    return taught(loaded.config.assistant.modes, loaded.folder), loaded.weights_dir
+    section = loaded.config.assistant
+    return taught(section.modes, loaded.folder), loaded.weights_dir, section.subject
 
 
 def _messages(part: str, modes: Mapping[str, Mode]) -> list[Labelled]:
@@ -140,15 +160,15 @@ def _resident_mib() -> float:
 
 
 def _started(kind: DetectorKind) -> dict[str, Any]:
-    modes, weights_dir = _configured()
+    modes, weights_dir, subject = _configured()
     before, began = _resident_mib(), time.perf_counter()
-    build(modes, open_embedder(kind, weights_dir), weights_dir=weights_dir).detect("hello, who are you?")
+    build(modes, open_embedder(kind, weights_dir), subject=subject, weights_dir=weights_dir).detect("hello, who are you?")
     return {"start_ms": 1000 * (time.perf_counter() - began), "memory_mib": _resident_mib() - before}
 
 
 def _quality(kind: DetectorKind, part: str = "test") -> dict[str, Any]:
-    modes, weights_dir = _configured()
-    detector = build(modes, open_embedder(kind, weights_dir), default="general", weights_dir=weights_dir)
+    modes, weights_dir, subject = _configured()
+    detector = build(modes, open_embedder(kind, weights_dir), default="general", subject=subject, weights_dir=weights_dir)
     cases = _messages(part, modes)
     rounds = [evaluate(outcomes(detector, cases, time.perf_counter), list(modes)) for _ in range(3)]
     told, scope = rounds[0], rounds[0].scope

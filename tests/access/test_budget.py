@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from relight.access.budget import Budget, Daily, Left
 from relight.clock import ManualClock
 from relight.errors import ConfigError, OverBudget
-from tests.access.test_store import free_port, needs_redis, redis, silent
+from tests.access.test_store import needs_redis, redis, silent
+from tests.serve.process import free_port
 
 DAY_S = 86400
 SAID = "limits.store: cannot be reached (ConnectionError), so each instance keeps to the day's budget by itself"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -16,15 +15,9 @@ from relight.access.limits import Limiter
 from relight.clock import ManualClock
 from relight.config.schema import Limits
 from relight.errors import OverBudget, RateLimited
+from tests.serve.process import free_port
 
 needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -78,7 +71,7 @@ async def test_simultaneous_requests_of_two_instances_take_no_more_than_there_is
         limits = Limits(requests_per_minute=6, store=store)
         async with limiter(limits) as one, limiter(limits) as other:
             for instance in (one, other):
-                (await instance.enter("somebody")).leave()  # connected: on a busy machine that takes longer than anybody waits
+                (await instance.enter("somebody")).leave()  # connected, so that all of them ask at once
             entered = await asyncio.gather(
                 *(instance.enter("laptop") for _ in range(12) for instance in (one, other)), return_exceptions=True
             )

@@ -314,6 +314,20 @@ def test_claude_code_is_told_nothing_that_it_takes_for_something_else() -> None:
     assert found["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == str(HOME.context)
 
 
+def test_openhands_reads_its_file_for_a_small_context_as_well() -> None:
+    """Told of less than 16,384 tokens, and not that this is meant, it takes its file for broken (1.16)."""
+    name = "ALLOW_SHORT_CONTEXT_WINDOWS"
+    assert wired(AGENTS["openhands"], replace(HOME, context=16_384, output=4_096)).environment[name] == "true"
+    for context in (20_480, None):
+        assert name not in wired(AGENTS["openhands"], replace(HOME, context=context, output=4_096)).environment
+
+
+def test_slim_codex_is_told_where_its_instructions_are() -> None:
+    wiring = AGENTS["codex"].wire(HOME, Scope.USER, is_slim=True)
+    (path,) = [setting.value for setting in settings(wiring) if setting.at == ("model_instructions_file",)]
+    assert [edit.path for edit in wiring.edits] == ["~/.codex/config.toml", path]
+
+
 def test_projects_file_of_kilo_reads_no_environment() -> None:
     """A project's kilo.json that does is skipped whole (7.7.7)."""
     assert "{env:" not in page(AGENTS["kilo"].wire(HOME, Scope.PROJECT, is_slim=False))

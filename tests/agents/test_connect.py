@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from relight.agents.disk import PRIVATE, Change, alone, carry_out
-from relight.agents.undo import lost
+from relight.agents.undo import Loss, lost
 from relight.agents.wiring import Edit, Format, Json, Scope, Setting
 from relight.errors import ConfigError, UsageError
 from tests.agents.connecting import Desk
@@ -174,6 +174,54 @@ def test_default_is_put_only_where_nothing_is(desk: Desk) -> None:
     assert desk.plan(defaults).is_empty
     desk.undo()
     assert '"v": 2' in file.read_text()
+
+
+# --- a file that is one text
+
+
+NOTES = "~/.probe/instructions.md"
+
+
+def text_edit(text: str) -> Edit:
+    return Edit(NOTES, Format.TEXT, (Setting(("text",), text, "a short one"),))
+
+
+def test_whole_text_is_written_and_taken_away_again(desk: Desk) -> None:
+    before = desk.tree()
+    desk.connect(edit(model="smol"), text_edit("Be brief.\n"))
+    assert desk.file(NOTES).read_text() == "Be brief.\n"
+    assert desk.plan(edit(model="smol"), text_edit("Be brief.\n")).is_empty
+    receipt = desk.receipt()
+    assert receipt is not None
+    assert lost(receipt) == ()
+    desk.connect(edit(model="smol"), text_edit("Be bold.\n"))
+    assert desk.file(NOTES).read_text() == "Be bold.\n"
+    desk.undo()
+    assert desk.tree() == before
+
+
+def test_text_of_the_users_own_comes_back(desk: Desk) -> None:
+    file = desk.file(NOTES, "# mine\r\n")
+    desk.connect(text_edit("Be brief.\n"))
+    assert file.read_text() == "Be brief.\n"
+    desk.undo()
+    assert file.read_bytes() == b"# mine\r\n"
+
+
+def test_text_that_somebody_has_rewritten_since_stays(desk: Desk) -> None:
+    desk.connect(text_edit("Be brief.\n"))
+    desk.file(NOTES).write_text("Be mine.\n")
+    receipt = desk.receipt()
+    assert receipt is not None
+    assert lost(receipt) == (Loss(f"{NOTES}: text says something else"),)
+    assert desk.undo().files[0].left == ("text",)
+    assert desk.file(NOTES).read_text() == "Be mine.\n"
+
+
+def test_text_that_is_not_wanted_any_more_goes_with_the_next_connection(desk: Desk) -> None:
+    desk.connect(edit(model="smol"), text_edit("Be brief.\n"))
+    desk.connect(edit(model="smol"))
+    assert not desk.file(NOTES).exists()
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------------
@@ -371,9 +419,9 @@ def test_lost_settings_are_named(desk: Desk) -> None:
     desk.file(SETTINGS).write_text('{"model": "other"}')
     desk.file("~/gone.json").unlink()
     assert lost(receipt) == (
-        f"{SETTINGS}: model says something else",
-        f"{SETTINGS}: url is not there any more",
-        "~/gone.json: is gone",
+        Loss(f"{SETTINGS}: model says something else"),
+        Loss(f"{SETTINGS}: url is not there any more"),
+        Loss("~/gone.json: is gone"),
     )
 
 
@@ -383,7 +431,8 @@ def test_file_that_cannot_be_read_any_more_has_lost_its_settings(desk: Desk) -> 
     receipt = desk.receipt()
     assert receipt is not None
     (said,) = lost(receipt)
-    assert said.startswith(f"{SETTINGS}:1:3: is not JSON")
+    assert said.is_broken
+    assert said.what.startswith(f"{SETTINGS}:1:3: is not JSON")
 
 
 def test_receipt_of_another_version_is_refused(desk: Desk) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.agents_real.clients import Client
 from tests.agents_real.matrix import Matrix
 from tests.agents_real.pins import read_pins
-from tests.agents_real.scenes import GAPS, REAL, Outcome, Scene, Service, play, scripted_config, started
+from tests.agents_real.scenes import GAPS, NEED_CONNECT, REAL, Outcome, Scene, Service, play, scripted_config, started
 from tests.serve.process import weights_of
 
 _AT_ONCE = 3
@@ -61,7 +61,7 @@ def matrix() -> Iterator[Matrix]:
     matrix = Matrix()
     yield matrix
     if os.environ.get("RELIGHT_MATRIX") == "1":
-        matrix.write(f"**{client}, {scene}**: {why}." for (client, scene), why in GAPS.items())
+        matrix.write(f"**{client}, {scene}**: {why}." for (client, scene), why in {**GAPS, **NEED_CONNECT}.items())
 
 
 @contextmanager

@@ -25,7 +25,7 @@ _TAIL = """
   counts from the request, the wake included.
 - **engine dies**: once, in the middle of the task, while it says the second call.
 - **too long**, a prompt: the client ends, and says so in words that a user understands.
-- **small model**: SmolLM2-135M; it cannot call tools, so all that is asked is that requests are answered. –: not played,
+- **small model**: SmolLM2-135M; it calls no tools by itself, so all that is asked is that requests are answered. –: not played,
   for the prompt takes two cores minutes to read.
 - **largest request**: of the task from asleep. A token is about four bytes of it.
 - **own prompt**: what its requests begin with (`relight connect --record`), and how long Gemma 3 270M reads it, or takes it back

@@ -116,6 +116,33 @@ def test_neighbours_of_a_follow_up_are_those_of_what_it_follows() -> None:
     assert nearest[0].mode == "events"
 
 
+def test_of_several_sentences_the_one_that_asks_counts_most() -> None:
+    found = Classifier(Words(VOCABULARY), MODES)
+    first, last = "do you serve breakfast with oat milk?", "when do you open on Sunday?"
+    assert found.judge(f"{first} {last}").mode == "place"
+    assert found.judge(f"{last} {first}").mode == "menu"
+
+
+def test_person_is_the_same_however_named() -> None:
+    modes = {
+        "life": Mode(examples=("where do you live?", "your dog")),
+        "work": Mode(examples=("which tools are good?", "a price")),
+    }
+    found = Classifier(Words("where do you live your dog which tools are good a price"), modes, subject="Mira")
+    named = [found.judge(text).similarities["life"] for text in ("where do you live", "where do she live", "where do Mira live")]
+    assert named[0] == pytest.approx(named[1]) == pytest.approx(named[2])
+    assert found.judge("her dog").mode == "life"
+
+
+def test_message_about_the_person_is_sooner_inside_than_the_same_about_the_visitor() -> None:
+    found = Classifier(Ngram(), MODES, subject="Mira")
+    about, visitor = found.judge("what should she cook"), found.judge("what should I cook")
+    assert about.told[2:5] == (1, 0, 0)
+    assert visitor.told[2:5] == (0, 0, 1)
+    assert about.inside > visitor.inside
+    assert Classifier(Ngram(), MODES).judge("what should she cook").told == ()
+
+
 def test_modes_without_examples_are_never_chosen() -> None:
     assert Classifier(Ngram(), MODES).modes == ("menu", "place", "events")
     with pytest.raises(ValueError, match="a mode with examples"):

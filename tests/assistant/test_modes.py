@@ -28,6 +28,17 @@ def test_rule_decides_before_the_examples_do() -> None:
     assert "espresso" in found.why
 
 
+def test_rule_that_holds_beside_the_question_leaves_it_to_the_examples() -> None:
+    found = build(MODES, Ngram(), default="general").detect("I love your espresso here. When do you open on Saturday?")
+    assert (found.mode, found.by) == ("place", "classifier")
+
+
+def test_rule_that_holds_beside_a_question_that_nobody_can_place_decides() -> None:
+    found = build(MODES, Ngram(), threshold=1.0, default="general").detect("I love your espresso here. Qqq zzz www?")
+    assert (found.mode, found.by) == ("menu", "rules")
+    assert found.why.endswith("beside what is asked")
+
+
 def test_rules_in_conflict_leave_it_to_the_examples_and_say_so() -> None:
     found = build(MODES, Ngram(), default="general").detect("which cakes do you have? espresso? opening hours?")
     assert (found.mode, found.by) == ("menu", "classifier")

@@ -82,6 +82,11 @@ class Platform:
         finally:
             await runner.cleanup()
 
+    @property
+    def questions(self) -> list[Seen]:
+        """All requests but those by which a bridge finds out whether it has to say who asks."""
+        return [one for one in self.seen if (one.method, one.target) != ("HEAD", "/")]
+
     def asked(self, path: str) -> list[Seen]:
         """The requests for a path."""
         return [one for one in self.seen if one.target.partition("?")[0] == path]

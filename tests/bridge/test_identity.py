@@ -26,6 +26,7 @@ from tests.cloud.people import ACCOUNT, USER, account, google_as, user
 
 RUNNER = "runner@my-project.iam.gserviceaccount.com"
 KEY = "Bearer rl_a-key-of-the-services-own"
+HEADER = "x-serverless-authorization"
 ASKED: Any = request_body(CHAT, "hello", stream=False)
 
 
@@ -90,7 +91,7 @@ async def lets_in(platform: Platform, tokens: Any, who: str) -> None:
         assert heard.status == 200, heard.body
         assert span.bridge.state.account == who
 
-    (seen,) = platform.seen
+    (seen,) = platform.asked(CHAT)
     assert seen.headers["authorization"] == KEY
     assert seen.headers["x-serverless-authorization"].endswith(".SIGNATURE_REMOVED_BY_GOOGLE")
 
@@ -213,6 +214,73 @@ def test_only_services_of_googles_are_shown_a_token(url: str, audience: str | No
     assert audience_of(url) == audience
 
 
+# --- who is shown one
+
+
+async def test_service_is_asked_first_whether_it_wants_one_without_a_name_a_key_or_a_word(
+    cloud: Cloud, platform: Platform
+) -> None:
+    async with spanned(platform, of_account(cloud)) as span:
+        await asyncio.gather(*(span.client.ask(CHAT, ASKED, authorization=KEY) for _ in range(5)))
+
+    (looked,) = platform.asked("/")
+    assert platform.seen[0] is looked
+    assert (looked.method, looked.body, looked.status) == ("HEAD", b"", 403)
+    assert not {"authorization", "x-api-key", HEADER} & set(looked.headers)
+
+
+async def test_whose_identity_goes_to_whom_is_told_once(cloud: Cloud, platform: Platform) -> None:
+    async with spanned(platform, of_account(cloud)) as span:
+        for _ in range(3):
+            await span.client.ask(CHAT, ASKED)
+        (told,) = [facts for event, facts in span.told.events if event == "identity"]
+
+    assert (told["shown"], told["to"], told["account"], told["audience"]) == (True, platform.address, ACCOUNT, AUDIENCE)
+    assert told["kind"] == f"a service account's, for {AUDIENCE} alone"
+
+
+async def test_users_identity_is_said_to_be_good_for_more(cloud: Cloud, platform: Platform) -> None:
+    async with spanned(platform, Googles(AUDIENCE, google=google_as(cloud, user(cloud)))) as span:
+        await span.client.ask(CHAT, ASKED)
+        (told,) = [facts for event, facts in span.told.events if event == "identity"]
+
+    assert (told["account"], told["kind"]) == (USER, "a user's, good for every service that lets them in")
+
+
+async def test_service_that_lets_anybody_in_is_shown_none_and_that_is_told(cloud: Cloud) -> None:
+    tokens = Counted(of_account(cloud))
+    async with Platform(answers=[says(404, b"{}"), says(200, b"{}")]).running() as platform, spanned(platform, tokens) as span:
+        heard = [await span.client.ask(CHAT, ASKED, authorization=KEY) for _ in range(2)]
+        (told,) = [facts for event, facts in span.told.events if event == "identity"]
+
+    assert [one.status for one in heard] == [200, 200]
+    assert (told["shown"], tokens.minted) == (False, 0)
+    assert "lets anybody in" in str(told["message"])
+    assert not [one for one in platform.seen if HEADER in one.headers]
+    assert platform.asked(CHAT)[0].headers["authorization"] == KEY
+
+
+async def test_service_that_begins_to_ask_is_shown_one_from_then_on(cloud: Cloud, platform: Platform) -> None:
+    identities, platform.identities = platform.identities, None
+    async with spanned(platform, of_account(cloud)) as span:
+        assert (await span.client.ask(CHAT, ASKED)).status == 200
+        platform.identities = identities
+        assert [(await span.client.ask(CHAT, ASKED)).status for _ in range(2)] == [200, 200]
+
+    assert [HEADER in one.headers for one in platform.asked(CHAT)] == [False, False, True, True]
+
+
+async def test_service_that_does_not_tell_is_shown_one(cloud: Cloud) -> None:
+    """A platform without an instance, or one that is broken, says nothing of who may come."""
+    async with (
+        Platform(answers=[says(500, b"{}"), says(200, b"{}")]).running() as platform,
+        spanned(platform, of_account(cloud)) as span,
+    ):
+        assert (await span.client.ask(CHAT, ASKED)).status == 200
+
+    assert HEADER in platform.asked(CHAT)[0].headers
+
+
 # --- how long they are good
 
 
@@ -304,7 +372,7 @@ async def test_who_may_not_call_it_is_told_by_name_and_with_the_role(cloud: Clou
     assert ACCOUNT in error_of(heard)["message"]
     assert "not the API key" in error_of(heard)["message"]
     assert f"--member=serviceAccount:{ACCOUNT} --role=roles/run.invoker" in error_of(heard)["hint"]
-    assert (tokens.minted, len(platform.seen)) == (2, 2)
+    assert (tokens.minted, len(platform.asked(CHAT))) == (2, 2)
 
 
 async def test_refused_identity_wears_the_shape_of_the_dialect(cloud: Cloud, platform: Platform) -> None:
@@ -334,7 +402,7 @@ async def test_service_that_asks_nobody_is_reached_although_nobody_is_signed_in(
     monkeypatch.setenv("PATH", str(tmp_path))
     async with Platform(answers=[says(200, b"{}")]).running() as platform, spanned(platform, Gcloud(AUDIENCE)) as span:
         assert (await span.client.ask(CHAT, ASKED)).status == 200
-        assert "x-serverless-authorization" not in platform.seen[0].headers
+        assert not [one for one in platform.seen if HEADER in one.headers]
 
 
 async def test_busy_token_endpoint_is_asked_again(cloud: Cloud, platform: Platform) -> None:
@@ -350,7 +418,7 @@ async def test_key_that_the_service_does_not_know_is_the_services_own_refusal(cl
     async with spanned(platform, tokens := Counted(of_account(cloud))) as span:
         heard = await span.client.ask(CHAT, ASKED, authorization=KEY)
 
-    assert (heard.status, heard.body, tokens.minted, len(platform.seen)) == (401, said, 1, 1)
+    assert (heard.status, heard.body, tokens.minted, len(platform.asked(CHAT))) == (401, said, 1, 1)
 
 
 async def test_token_of_the_clients_own_is_not_shown_beside_ours(cloud: Cloud, platform: Platform) -> None:
@@ -376,7 +444,7 @@ async def test_nothing_that_is_told_holds_a_token_or_a_body(cloud: Cloud, platfo
     platform.invokers = set()
     async with spanned(platform, of_account(cloud)) as span:
         await span.client.ask(CHAT, request_body(CHAT, "a very private word"), authorization=KEY)
-        token = platform.seen[0].headers["x-serverless-authorization"].removeprefix("Bearer ")
+        token = platform.asked(CHAT)[0].headers[HEADER].removeprefix("Bearer ")
         told = repr(span.told.events) + span.bridge.state.line(0, 0)
 
     assert span.told.events

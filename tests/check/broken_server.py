@@ -11,7 +11,6 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout, web
@@ -105,7 +104,7 @@ class Fault:
     asked: Callable[[Asked], Asked | Sent | None] = lambda _: None
     sent: Callable[[Asked, Sent], Sent] | None = None
     slots: int | None = None
-    """As many are answered at once; who leaves a long answer keeps the slot for ever."""
+    """As many chats are answered at once; who leaves a long answer keeps the slot for ever."""
     is_busy: bool = False
     """Who comes while another is answered is refused."""
 
@@ -127,6 +126,8 @@ class Broken:
             return web.Response(status=found.status, body=found.body, headers=found.headers)
         if self._fault.is_busy and self._running and request.method == "POST":
             return web.Response(status=503, text='{"error": {"message": "busy", "type": "busy"}}')
+        if "messages" not in asked.json:
+            return await self._pass_on(request, found or asked)
         is_whole, self._running = False, self._running + 1
         await self._slots.acquire()
         try:
@@ -141,9 +142,7 @@ class Broken:
     async def _pass_on(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         assert self._session is not None
         headers = {name: value for name, value in asked.headers.items() if name.lower() not in _HOP}
-        async with self._session.request(
-            asked.method, self._behind + asked.path, data=BytesIO(asked.body), headers=headers
-        ) as found:
+        async with self._session.request(asked.method, self._behind + asked.path, data=asked.body, headers=headers) as found:
             kept = {name: value for name, value in found.headers.items() if name.lower() not in _HOP}
             kept = {name.lower(): value for name, value in kept.items()}
             if self._fault.sent is None:

@@ -44,8 +44,18 @@ def judged(tongue: Tongue, dialect: str, chunks: Sequence[Chunk], head_at: float
         (0.1, [(45.0, WORD)], Status.FAIL),
         (45.0, [(45.0, WORD)], Status.FAIL),
         (0.1, [(5.0, EMPTY), (45.0, WORD)], Status.FAIL),
+        (0.1, [(0.4, EMPTY), (0.8, EMPTY), (1.2, WORD)], Status.UNSURE),
+        (0.1, [(5.0, EMPTY), (8.0, WORD)], Status.PASS),
+        (0.1, [(4.0, EMPTY), (8.0, EMPTY), (12.0, WORD)], Status.PASS),
+        (0.1, [(12.0, WORD)], Status.UNSURE),
+        (0.1, [(0.2, EMPTY), (12.0, WORD)], Status.UNSURE),
+        (0.1, [(4.0, COMMENT), (8.0, COMMENT), (12.0, WORD)], Status.UNSURE),
     ],
-    ids=["awake", "real events", "comments alone", "both", "headers and silence", "silence", "one event, then silence"],
+    ids=[
+        *("awake", "real events", "comments alone", "both", "headers and silence", "silence", "one event, then silence"),
+        *("awake, in parts", "short, parted once", "short, parted twice", "short silence", "short, one event at once"),
+        "short, comments alone",
+    ],
 )
 def test_wait_is_judged_by_what_agents_count(head_at: float, chunks: list[Chunk], status: Status) -> None:
     assert judged(Chat(), "chat", chunks, head_at) is status
@@ -55,6 +65,7 @@ def test_agents_of_messages_count_comments_and_codex_does_for_a_while() -> None:
     commented = [(float(at), COMMENT) for at in range(10, 110, 10)]
     assert judged(Messages(), "messages", [*commented, (115.0, TEXT)], 0.1) is Status.PASS
     assert judged(Messages(), "messages", [(15.0, PING), (30.0, TEXT)], 0.1) is Status.PASS
+    assert judged(Messages(), "messages", [(4.0, COMMENT), (8.0, COMMENT), (12.0, TEXT)], 0.1) is Status.PASS
     wait = wait_of(Chat(), [*commented, (115.0, WORD)], 0.1)
     assert wait is not None
     assert judge("responses", wait, GAP_S).status is Status.PASS
@@ -121,6 +132,14 @@ async def test_comments_alone_while_it_wakes_are_found() -> None:
     (finding,) = [one for one in report.findings if one.check == "keepalive"]
     assert "Qwen Code" in finding.advice
     assert "2 comments" in finding.seen
+
+
+async def test_wake_that_is_too_short_to_tell_says_its_longest_silence() -> None:
+    report = await waking([(1.0, EMPTY), (8.0, WORD)])
+    (finding,) = [one for one in report.findings if one.check == "keepalive"]
+    assert finding.status is Status.UNSURE
+    assert "silence of up to 8.0 s" in finding.seen
+    assert "too short to tell" in finding.seen
 
 
 async def test_refusal_with_retry_after_is_tried_again_as_agents_do() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from relight.check.verdict import Status
 from tests.check.broken_server import Asked, Fault, Json, Sent, broken, refusal
-from tests.check.examined import Hurried, examine, fails, of
+from tests.check.examined import Hurried, examine, fails, of, seen
 from tests.serve.process import Served, serve, write_config
 
 CALLING = frozenset({"tools.auto", "tools.parallel", "tools.forced", "tools.required"})
@@ -23,7 +23,8 @@ CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/respons
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service without a fault."""
-    config = write_config(tmp_path_factory.mktemp("upstream"), model="context = 1024\nparallel = 4")
+    vectors = '[models.words]\nengine = "scripted"\ntask = "embed"'
+    config = write_config(tmp_path_factory.mktemp("upstream"), model=f"context = 1024\nparallel = 4\n{vectors}")
     with serve(config) as served:
         yield served
 
@@ -141,7 +142,7 @@ def left_as_text(asked: Asked) -> Sent | None:
     if asked.json.get("tool_choice") != "auto":
         return None
     said = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
-    usage = {"prompt_tokens": 9, "completion_tokens": 9}
+    usage = {"prompt_tokens": 99, "completion_tokens": 9}
     if not asked.json.get("stream"):
         choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
         return Sent(200, json.dumps({"choices": [choice], "usage": usage}).encode(), {"content-type": "application/json"})
@@ -176,7 +177,7 @@ def any_model(asked: Asked) -> Asked | None:
 
 
 def case(name: str, dialect: str, fault: Fault, *found: str) -> Any:
-    checks = frozenset(one if one.split(".")[0] in ("models", "hello") else f"{dialect}.{one}" for one in found)
+    checks = frozenset(one if one.split(".")[0] in ("models", "hello", "embeddings") else f"{dialect}.{one}" for one in found)
     return pytest.param(Case(name, dialect, fault, checks), id=f"{dialect}: {name}")
 
 
@@ -245,7 +246,7 @@ def is_cut(call: Json) -> bool:
 
 
 def is_unlimited(asked: Asked) -> bool:
-    return not {"max_tokens", "max_completion_tokens"} & set(asked.json)
+    return "messages" in asked.json and not {"max_tokens", "max_completion_tokens"} & set(asked.json)
 
 
 def is_wordless(asked: Asked) -> Any:
@@ -280,6 +281,66 @@ def openai_list(asked: Asked, answer: Sent) -> Sent:
     if asked.path != "/v1/models":
         return answer
     return replace(answer, body=json.dumps(without("has_more", "first_id")(json.loads(answer.body))).encode())
+
+
+def blind(asked: Asked) -> Asked | None:
+    """The template shows the model no tools, unless it has to call one."""
+    choice = asked.json.get("tool_choice")
+    kind = choice.get("type") if isinstance(choice, dict) else choice
+    return asked.changed(tools=None, tool_choice=None) if kind in (None, "auto") else None
+
+
+PICTURES = ("image_url", "input_image", "image")
+
+
+def has_picture(asked: Asked) -> bool:
+    parts = [part for turn in asked.turns if isinstance(turn.get("content"), list) for part in turn["content"]]
+    return any(part.get("type") in PICTURES for part in parts) or any("images" in turn for turn in asked.turns)
+
+
+def drop_picture(asked: Asked) -> Asked | None:
+    """The words are passed on, and the picture is not."""
+    if not has_picture(asked):
+        return None
+    turns = [without("images")(turn) for turn in asked.turns]
+    for turn in turns:
+        if isinstance(turn["content"], list):
+            turn["content"] = [part for part in turn["content"] if part.get("type") not in PICTURES]
+    return asked.changed(**{"messages" if "messages" in asked.json else "input": turns})
+
+
+def twice(asked: Asked, answer: Sent) -> Sent:
+    """Two answers of one place."""
+    if asked.json.get("n") != 2 or answer.status != 200:
+        return answer
+    body = json.loads(answer.body)
+    return replace(answer, body=json.dumps({**body, "choices": body["choices"] * 2}).encode())
+
+
+def vectors(change: Callable[[list[Json]], list[Json]]) -> Fault:
+    """Change the list of vectors."""
+
+    def sent(asked: Asked, answer: Sent) -> Sent:
+        if asked.path != "/v1/embeddings" or answer.status != 200:
+            return answer
+        body = json.loads(answer.body)
+        return replace(answer, body=json.dumps({**body, "data": change(body["data"])}).encode())
+
+    return Fault(sent=sent)
+
+
+def zeros(data: list[Json]) -> list[Json]:
+    return [{**one, "embedding": [0.0] * 8} for one in data]
+
+
+def halves(data: list[Json]) -> list[Json]:
+    """Packed as half as many bytes."""
+    return [
+        {**one, "embedding": one["embedding"][: len(one["embedding"]) // 2 // 4 * 4]}
+        if isinstance(one["embedding"], str)
+        else one
+        for one in data
+    ]
 
 
 LATE = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\ndata: [DONE]'
@@ -336,6 +397,18 @@ CASES = [
     case("slots that are never free again", "chat", Fault(slots=4), "gone"),
     case("models for OpenAI's clients alone", "chat", Fault(sent=openai_list), "models.union"),
     case("greetings get 500", "chat", Fault(lambda asked: refusal(500, "") if asked.method == "HEAD" else None), "hello"),
+    case("more slots than are usual, never free again", "chat", Fault(slots=10), "gone"),
+    *(case("the model never sees the tools", dialect, Fault(blind), "tools.shown")
+      for dialect in ("chat", "responses", "messages", "ollama")),
+    *(case("pictures dropped", dialect, Fault(drop_picture), "image") for dialect in ("chat", "responses", "messages", "ollama")),
+    case("500 for pictures", "chat", deny(has_picture, 500, "boom"), "image"),
+    case("500 for two answers", "chat", deny(lambda asked: "n" in asked.json, 500, "boom"), "n"),
+    case("two answers of one place", "chat", Fault(sent=twice), "n"),
+    case("no route for vectors", "chat", deny(lambda asked: asked.path == "/v1/embeddings", 404), "embeddings"),
+    case("base64 refused", "chat", deny(lambda asked: asked.json.get("encoding_format") == "base64"), "embeddings"),
+    case("base64 cut", "chat", vectors(halves), "embeddings"),
+    case("vectors of nothing", "chat", vectors(zeros), "embeddings"),
+    case("one vector for two texts", "chat", vectors(lambda data: data[:1]), "embeddings"),
     case("no message_start", "messages", spoil(unless("message_start"), whole=False), "stream"),
     case("no message_stop", "messages", spoil(unless("message_stop"), whole=False), "stream"),
     case("no message_delta", "messages", spoil(unless("message_delta"), whole=False), "stream"),
@@ -384,8 +457,49 @@ async def test_server_without_a_fault_passes_every_check(upstream: Served, diale
     async with broken(upstream.base, Fault()) as server:
         report = await examine(server.url, dialect)
     assert not fails(report), [finding for finding in report.findings if finding.status is Status.FAIL]
-    assert not of(report, Status.UNSUPPORTED)
+    assert of(report, Status.UNSUPPORTED) <= {"chat.n"}
     assert of(report, Status.UNSURE) == {"keepalive"}
+
+
+async def test_model_that_never_sees_tools_is_told_with_both_counts_and_what_to_do(upstream: Served) -> None:
+    async with broken(upstream.base, Fault(blind)) as server:
+        only = frozenset({"tools.shown", "tools.auto"})
+        report = await examine(server.url, "chat", only=only, words={})
+    (found,) = [one for one in report.findings if one.check == "chat.tools.shown"]
+    assert re.fullmatch(r"the model never sees the tools: (\d+) tokens with and without", found.seen)
+    assert "--chat-template-file" in found.advice
+    assert seen(report, "chat.tools.auto").endswith("it never sees them (tools.shown)")
+    says = {one.agent: one.says for one in report.agents}
+    assert set(says.values()) == {"will not work: chat.tools.shown fails"}
+    assert "opencode" in says
+    assert not {"aider", "open-webui"} & set(says)  # they call no tools, which alone was asked for
+
+
+async def test_slots_that_the_server_tells_are_all_tried(upstream: Served) -> None:
+    def told(asked: Asked) -> Sent | None:
+        if asked.path != "/v1/models":
+            return None
+        models = {"data": [{"id": "toy", "context_length": 1024, "relight": {"parallel": 20}}]}
+        return Sent(200, json.dumps(models).encode(), {"content-type": "application/json"})
+
+    only = frozenset({"gone"})
+    async with broken(upstream.base, Fault(told, slots=20)) as server:
+        report = await examine(server.url, "chat", only=only, settle_s=0.5)
+    assert fails(report) == {"chat.gone"}
+    assert seen(report, "chat.gone").startswith("20 answers were left")
+    async with broken(upstream.base, Fault(told)) as server:
+        report = await examine(server.url, "chat", only=only)
+    assert seen(report, "chat.gone").startswith("20 answers were left (of 20 slots)")
+
+
+async def test_several_answers_are_refused_or_passed_over_without_being_a_fault(upstream: Served) -> None:
+    only = frozenset({"n"})
+    report = await examine(upstream.base, "chat", model="toy", only=only)
+    assert seen(report, "chat.n") == "passed over: one answer came where two were asked for"
+    async with broken(upstream.base, deny(lambda asked: "n" in asked.json, 400, "one is enough")) as server:
+        report = await examine(server.url, "chat", only=only)
+    assert seen(report, "chat.n") == "refused: status 400: one is enough"
+    assert of(report, Status.UNSUPPORTED) == {"chat.n"}
 
 
 async def test_limit_with_retry_after_is_waited_for_as_agents_do(upstream: Served) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from relight.agents.catalog import AGENTS
 from relight.check.examination import CHECKS, exit_code
-from relight.check.needs import Catalogued, Need, conclude, needs
+from relight.check.needs import Catalogued, Need, conclude, dialect_of_most, is_judged, needs
 from relight.check.verdict import Conclusion, Finding, Report, Status
 from relight.errors import ExitCode
 
@@ -29,11 +29,10 @@ def verdict(slug: str, context: int | None = LARGE, **others: Status) -> Conclus
 
 
 @pytest.mark.parametrize("slug", NEEDS)
-def test_what_an_agent_cannot_do_without_is_asked_even_quickly(slug: str) -> None:
+def test_what_an_agent_needs_is_a_check_of_its_dialect(slug: str) -> None:
     need = NEEDS[slug]
-    asked = {check.name: check for check in CHECKS if need.dialect in check.dialects}
-    assert set(need.must) <= set(asked)
-    assert all(asked[name].is_essential for name in need.must)
+    asked = {check.name for check in CHECKS if need.dialect in check.dialects}
+    assert set(need.must) <= asked
     assert set(need.better) - {"keepalive"} <= {check.name for check in CHECKS}
 
 
@@ -83,6 +82,31 @@ def test_check_that_was_not_asked_is_not_shown() -> None:
     need = NEEDS["pi"]
     findings = [finding for finding in found(need) if finding.check != "chat.history.tools"]
     assert conclude(need, findings, LARGE).says == "should work; not shown: chat.history.tools"
+
+
+def test_agent_is_judged_by_all_that_it_needs_or_by_one_thing_that_broke() -> None:
+    need = NEEDS["opencode"]
+    some = [finding for finding in found(need) if finding.check in ("chat.stream", "chat.tools.auto")]
+    broken = [Finding("chat.stream", Status.PASS, "", ""), Finding("chat.tools.auto", Status.FAIL, "", "")]
+    assert is_judged(need, found(need))
+    assert not is_judged(need, some)
+    assert is_judged(need, broken)
+    assert is_judged(need, [Finding("chat.stream", Status.UNSUPPORTED, "", "")])
+    assert not is_judged(NEEDS["codex"], broken)
+    assert is_judged(need, broken, frozenset({"chat.tools.auto"}))
+    assert not is_judged(need, found(need), frozenset({"tools.forced"}))  # no affair of this agent's
+
+
+def test_dialect_of_most_is_that_of_the_first_where_none_is_spoken_by_more() -> None:
+    assert dialect_of_most(list(NEEDS.values())) == "chat"
+    assert dialect_of_most([NEEDS["codex"], NEEDS["claude-code"]]) == "responses"
+    assert dialect_of_most([NEEDS["codex"], NEEDS["claude-code"], NEEDS["anthropic-python"]]) == "messages"
+
+
+def test_model_that_never_sees_tools_suits_no_agent_that_calls_them() -> None:
+    blind = verdict("opencode", tools__shown=Status.FAIL)
+    assert blind.says == "will not work: chat.tools.shown fails"
+    assert verdict("aider", tools__shown=Status.FAIL).status is Status.PASS
 
 
 def test_context_that_is_too_small_is_said_with_both_numbers() -> None:

@@ -75,6 +75,7 @@ def scene(cloud: Cloud) -> Scene:
 def folder(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration, on a machine where somebody is signed in."""
     monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("PORT", raising=False)
     monkeypatch.setattr(connected, "signed_in", lambda project, region: at(cloud, project, region))
     (tmp_path / "relight.toml").write_text(TOML)

@@ -24,8 +24,9 @@ from relight.bridge.identity import NoTokens
 from relight.bridge.news import State
 from relight.cli.bridge import TextWatch, checked, deployed, tokens_for
 from relight.cli.identity import Googles
+from relight.cli.receipts import is_known, remember
 from relight.config.load import load
-from relight.errors import ConfigError, UsageError
+from relight.errors import ConfigError, ExitCode, UsageError
 from tests.bridge.platform import AUDIENCE, Platform, streams, without_instance
 from tests.cloud.fake.cloud import Cloud
 from tests.cloud.fake.server import served
@@ -41,6 +42,12 @@ from relight.cli import main
 main._COMMANDS["bridge"] = "relight.cli.bridge:bridge"
 sys.exit(main.run(sys.argv[1:]))
 """
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this user knows is of this test alone."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 class Running:
@@ -195,13 +202,15 @@ async def test_signed_in_account_reaches_a_private_service_that_has_to_start(tmp
                 asked = {"stream": True, "messages": []}
                 async with ClientSession() as session, session.post(f"http://{host}:{port}/v1/messages", json=asked) as answer:
                     heard = await answer.read()
-                told = [(await asyncio.to_thread(found.event))["event"] for _ in range(3)]
+                told = [await asyncio.to_thread(found.event) for _ in range(4)]
                 code, errors = await asyncio.to_thread(found.end, signal.SIGINT)
 
     assert heard.endswith(b"data: {}\n\ndata: [DONE]\n\n")
-    assert told == ["waiting", "answering", "answered"]
+    assert [one["event"] for one in told] == ["identity", "waiting", "answering", "answered"]
+    assert (told[0]["shown"], told[0]["account"]) == (True, ACCOUNT)
     assert (code, errors) == (0, "")
-    assert [one.headers["x-serverless-authorization"].rpartition(".")[2] for one in platform.seen] == [MARK, MARK]
+    shown = [one.headers["x-serverless-authorization"] for one in platform.asked("/v1/messages")]
+    assert [one.rpartition(".")[2] for one in shown] == [MARK, MARK]
 
 
 # --- where it leads
@@ -209,7 +218,8 @@ async def test_signed_in_account_reaches_a_private_service_that_has_to_start(tmp
 
 def test_receipt_says_where_the_service_is(tmp_path: Path) -> None:
     put_receipt(tmp_path, url=URL)
-    assert deployed(load(tmp_path / "relight.toml")) == URL
+    found = deployed(load(tmp_path / "relight.toml"))
+    assert (found.service.url, found.says) == (URL, str(tmp_path / ".relight/receipt.json"))
 
 
 def test_without_a_receipt_google_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +227,8 @@ def test_without_a_receipt_google_is_asked(tmp_path: Path, monkeypatch: pytest.M
         assert site.deploy().exit_code == 0
         (tmp_path / "here/.relight/receipt.json").unlink()
         found = deployed(load(tmp_path / "here/relight.toml"))
-        assert found == f"{site.cloud.address}/serving/portfolio"
+        assert found.service.url == f"{site.cloud.address}/serving/portfolio"
+        assert is_known(found.service)  # it was deployed by this user
 
 
 def test_service_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +250,32 @@ def test_configuration_without_a_project_says_what_to_add(tmp_path: Path) -> Non
     (tmp_path / "relight.toml").write_text(KEYED.replace('project = "my-project"', ""))
     with pytest.raises(ConfigError, match="no project is named"):
         deployed(load(tmp_path / "relight.toml"))
+
+
+def test_address_that_came_with_a_folder_is_shown_and_asked_about(tmp_path: Path) -> None:
+    """Once: who has said that they know it is not asked again."""
+    with service() as (url, _, _):
+        put_receipt(tmp_path, url=url)
+        args = ("-c", str(tmp_path / "relight.toml"), "--port", "0", "--no-wake", "--json")
+        with running(*args) as found:
+            code, errors = found.end()
+        assert code == ExitCode.USAGE
+        assert f"{url}: portfolio in my-project" in errors
+        assert f"as {tmp_path / '.relight/receipt.json'} says" in errors
+        assert "nobody can be asked" in errors
+        for options in (("--yes",), ()):
+            with running(*args, *options) as found:
+                assert found.event()["url"] == url
+                assert found.end(signal.SIGINT)[0] == 0
+
+
+def test_service_that_this_user_deployed_is_not_asked_about(tmp_path: Path) -> None:
+    with service() as (url, _, _):
+        put_receipt(tmp_path, url=url)
+        remember(deployed(load(tmp_path / "relight.toml")).service)
+        with running("-c", str(tmp_path / "relight.toml"), "--port", "0", "--no-wake", "--json") as found:
+            assert found.event()["url"] == url
+            assert found.end(signal.SIGINT) == (0, "")
 
 
 def put_receipt(folder: Path, **more: Any) -> None:
@@ -291,3 +328,13 @@ def test_line_says_how_it_stands_and_nothing_of_what_was_said() -> None:
 def test_words_of_a_server_do_not_reach_the_terminal_as_commands(capsys: pytest.CaptureFixture[str]) -> None:
     TextWatch().said("failed", message="no \x1b[2J way", hint="try\nagain")
     assert capsys.readouterr().err == "no ?[2J way; try?again\n"
+
+
+def test_what_is_shown_to_whom_and_who_may_come_is_said_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    TextWatch().listening("http://127.0.0.1:8787", "https://me.example", has_identity=False, is_guarded=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "http://127.0.0.1:8787 leads to https://me.example; stop with Ctrl-C"
+    assert lines[1].startswith("no identity is shown there: ")
+    assert lines[2] == "any program of this machine may use it"
+    TextWatch().listening("http://127.0.0.1:8787", URL, has_identity=True, is_guarded=True)
+    assert len(capsys.readouterr().err.splitlines()) == 1

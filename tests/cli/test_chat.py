@@ -20,7 +20,7 @@ from relight.cli.chat import Conversation, Screen, piped
 from relight.cli.main import run
 from relight.cli.talk import Client, left_s
 from relight.errors import ExitCode, UsageError
-from tests.serve.process import serve, write_config
+from tests.serve.process import PATIENCE_S, serve, write_config
 from tests.serve.stand_in import StandIn, running
 
 
@@ -71,10 +71,37 @@ def test_model_is_left_to_the_server_unless_named(site: StandIn) -> None:
     assert [body.get("model") for body in site.sent("/v1/chat/completions")] == [None, "smol"]
 
 
+def test_server_is_the_one_that_the_configuration_names(site: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PORT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    port = site.url.rpartition(":")[2]
+    (tmp_path / "relight.toml").write_text(f'[server]\nport = {port}\n[models.smol]\nengine = "scripted"\n')
+    assert run(["chat", "Hello"]) == ExitCode.OK
+    (tmp_path / "relight.toml").rename(tmp_path / "other.toml")
+    assert run(["chat", "-c", "other.toml", "Hello"]) == ExitCode.OK
+    assert len(site.sent("/v1/chat/completions")) == 2
+
+
+def test_key_does_not_go_in_the_clear_because_a_file_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder may come from somebody else."""
+    monkeypatch.delenv("PORT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RELIGHT_KEY", "rl_mine")
+    text = '[server]\nhost = "203.0.113.5"\npublic = true\n[models.smol]\nengine = "scripted"\n'
+    (tmp_path / "relight.toml").write_text(text)
+    assert run(["chat", "Hello"]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert "would go in the clear to http://203.0.113.5:8080, which relight.toml names" in said
+    assert "--url http://203.0.113.5:8080" in said
+    assert "rl_mine" not in said
+
+
 def test_piped_input_is_the_message(site: StandIn) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "relight", "chat", "--url", site.url],
-        input="from a pipe\n", text=True, capture_output=True, timeout=30, check=True,
+        input="from a pipe\n", text=True, capture_output=True, timeout=PATIENCE_S, check=True,
     )  # fmt: skip
 
     assert done.stdout == "You said: from a pipe \n"
@@ -160,7 +187,7 @@ def test_time_left_is_read_in_every_form(note: str, seconds: float | None) -> No
 
 
 def _awaken_when_asked(site: StandIn) -> None:
-    site.called.wait(10)
+    assert site.called.wait(PATIENCE_S)
     site.awaken()
 
 
@@ -213,7 +240,7 @@ def test_json_without_message_asks_for_one() -> None:
     parent, child = pty.openpty()
     try:
         command = [sys.executable, "-m", "relight", "chat", "--json"]
-        done = subprocess.run(command, stdin=child, text=True, capture_output=True, timeout=30, check=False)
+        done = subprocess.run(command, stdin=child, text=True, capture_output=True, timeout=PATIENCE_S, check=False)
     finally:
         os.close(parent)
         os.close(child)
@@ -322,9 +349,9 @@ def test_interrupt_stops_the_answer_and_a_second_one_leaves(site: StandIn) -> No
         process.send_signal(signal.SIGINT)
         _read_until(parent, "stopped; Ctrl-C again leaves")
         _read_until(parent, "> ")
-        assert site.client_gone.wait(5)
+        assert site.client_gone.wait(PATIENCE_S)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == ExitCode.OK
+        assert process.wait(PATIENCE_S) == ExitCode.OK
     finally:
         process.kill()
         process.wait()

@@ -16,8 +16,8 @@ import click
 import pytest
 
 from relight.access.keys import create
-from relight.cli.check import check
-from relight.errors import ExitCode, UsageError
+from relight.cli.check import check, key_for, where
+from relight.errors import ConfigError, ExitCode, UsageError
 from tests.serve.process import PATIENCE_S, Served, free_port, serve, write_config
 
 
@@ -43,6 +43,38 @@ def test_table_says_what_was_seen_and_which_agents_will_work(served: Served, cap
     assert "messages.stream" not in out  # an agent is asked about in its own dialect
     assert [line.split(maxsplit=2)[2].strip() for line in out.splitlines() if line.strip().startswith("Aider ")] == ["will work"]
     assert "Codex" not in out
+
+
+def test_quick_asks_one_dialect_and_says_for_whom_another_is_to_be_asked(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(served.base, "--quick")
+    out = capsys.readouterr().out
+    assert "chat.stream" in out
+    assert "messages.stream" not in out
+    assert "OpenCode" in out
+    (told,) = [line for line in out.splitlines() if line.startswith("one dialect was asked, chat, which ")]
+    assert "--dialect responses (Codex)" in told
+    assert "--dialect messages (Claude Code, " in told
+
+
+def test_quick_asks_the_dialect_of_the_agents_that_are_wanted(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    run(served.base, "--quick", "--agent", "codex", "--agent", "claude-code", "--json")
+    assert json.loads(capsys.readouterr().out)["dialects"] == ["responses"]
+    run(served.base, "--quick", "--dialect", "messages", "--dialect", "ollama", "--json")
+    assert json.loads(capsys.readouterr().out)["dialects"] == ["messages", "ollama"]
+
+
+def test_one_check_prints_no_verdict_of_agents_that_were_not_asked_about(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(served.base, "--only", "errors.model") == ExitCode.OK
+    out = capsys.readouterr().out
+    assert "chat.errors.model" in out
+    assert "OpenCode" not in out
+    assert "no agent is judged" in out
+    assert run(served.base, "--only", "chat.extras", "--agent", "opencode") == ExitCode.OK
+    assert "not judged, for not all that they need was asked: OpenCode" in capsys.readouterr().out
 
 
 def test_json_holds_evidence_for_every_check(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,6 +121,40 @@ def test_service_of_the_configuration_is_checked_when_no_address_is_given(
     assert json.loads(capsys.readouterr().out)["url"] == f"http://127.0.0.1:{port}"
 
 
+def test_usual_address_is_asked_where_there_is_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = where(None, "relight.toml")
+    assert found.url == "http://127.0.0.1:8080"
+    assert "there is no relight.toml" in found.said
+    assert where("127.0.0.1:9", "relight.toml").said == ""
+
+
+def test_configuration_that_is_named_has_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        where(None, str(tmp_path / "other.toml"))
+
+
+def test_port_that_nobody_knows_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    file = write_config(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        where(None, str(file))
+    assert caught.value.hint == "name the address that relight serve prints: relight check URL"
+
+
+def test_key_does_not_go_in_the_clear_to_an_address_that_only_a_file_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "relight.toml"
+    file.write_text('[server]\nhost = "192.0.2.1"\npublic = true\n[models.toy]\nengine = "scripted"\n', encoding="utf-8")
+    found = where(None, str(file))
+    assert found.url == "http://192.0.2.1:8080"
+    assert not found.may_have_key
+    assert where("http://192.0.2.1:8080", str(file)).may_have_key
+    monkeypatch.setenv("RELIGHT_KEY", "rl_0123456789")
+    assert key_for(found, None) is None
+    assert "RELIGHT_KEY stays here" in capsys.readouterr().err
+
+
 def test_key_comes_from_the_variable_that_is_named_and_is_never_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +177,7 @@ def test_key_comes_from_the_variable_that_is_named_and_is_never_shown(
         (("http://a.example", "--agent", "nobody"), 'no agent is called "nobody"'),
         (("http://a.example", "--only", "nothing"), 'no check is called "nothing"'),
         (("http://me:secret@a.example",), "the address holds more"),
+        (("http://a.example", "--only", "chat.wake"), 'no check is called "chat.wake"'),
         (("http://a.example", "--key-variable", "NOT_THERE_AT_ALL"), "NOT_THERE_AT_ALL is not set"),
         (("http://a.example", "--key-variable", "sk-0123456789"), "what was named is not set"),
     ],

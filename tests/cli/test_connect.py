@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import click
 import pytest
 
 from relight.agents.catalog import AGENTS
+from relight.agents.receipt import places
+from relight.agents.wiring import Scope
 from relight.cli import main
 from relight.cli.connect import agent_names, connect
 from relight.cli.main import run
@@ -102,11 +105,62 @@ def test_agents_are_listed_with_what_is_installed_and_connected(home: Path, caps
     rows = {row["agent"]: row for row in json.loads(capsys.readouterr().out)}
     assert list(rows) == list(AGENTS)
     assert (rows["opencode"]["installed"], rows["opencode"]["version"]) == (True, "1.20.0")
-    assert rows["opencode"]["connected"] == ["smol at http://127.0.0.1:9 (user)"]
-    assert (rows["qwen-code"]["installed"], rows["qwen-code"]["connected"]) == (False, [])
+    (link,) = rows["opencode"]["connections"]
+    assert (rows["opencode"]["state"], link["url"], link["model"], link["scope"]) == (
+        "connected", "http://127.0.0.1:9", "smol", "user",
+    )  # fmt: skip
+    assert (rows["qwen-code"]["installed"], rows["qwen-code"]["state"]) == (False, "not connected")
+    assert rows["langchain"]["state"] is None  # nothing of it is in a file
     assert run(["connect"]) == ExitCode.OK
     table = capsys.readouterr().out
     assert all(slug in table for slug in AGENTS)
+    assert "connected: smol at http://127.0.0.1:9 (user)" in table
+
+
+def states(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    """How OpenCode stands: in the list for programs, and in that for people."""
+    assert run(["connect", "--json"]) == ExitCode.OK
+    rows = {row["agent"]: row for row in json.loads(capsys.readouterr().out)}
+    assert run(["connect"]) == ExitCode.OK
+    return rows["opencode"]["state"], capsys.readouterr().out
+
+
+def test_list_says_when_somebody_has_set_something_else(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    connected(capsys=capsys)
+    file = home / OPENCODE
+    file.write_text(file.read_text().replace('"relight/smol"', '"mine"', 1))
+    state, table = states(capsys)
+    assert state == "changed"
+    assert "changed: smol at http://127.0.0.1:9 (user)" in table
+    assert "opencode: ~/.config/opencode/opencode.json: model says something else" in table
+    file.unlink()
+    assert states(capsys)[0] == "changed"
+
+
+def test_list_says_when_a_file_cannot_be_read_any_more(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    connected(capsys=capsys)
+    (home / OPENCODE).write_text("{ broken")
+    state, table = states(capsys)
+    assert state == "broken"
+    assert "broken: smol at http://127.0.0.1:9 (user)" in table
+    assert "opencode: ~/.config/opencode/opencode.json:1:3: is not JSON" in table
+
+
+def test_list_says_when_our_own_note_cannot_be_read(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    connected(capsys=capsys)
+    places().receipt("opencode", Scope.USER).write_text("{}")
+    state, table = states(capsys)
+    assert state == "broken"
+    assert "is no receipt of this version" in table
+
+
+def test_list_says_when_it_is_connected_with_another_service(capsys: pytest.CaptureFixture[str]) -> None:
+    connected("--url", "http://127.0.0.1:8787", "--model", "smol", capsys=capsys)
+    state, table = states(capsys)
+    assert state == "elsewhere"
+    assert "elsewhere: smol at http://127.0.0.1:8787 (user)" in table
+    Path("relight.toml").unlink()  # without a service of this folder there is no other one
+    assert states(capsys)[0] == "connected"
 
 
 def test_unknown_agent_is_told_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +212,8 @@ def test_every_agent_is_connected_twice_checked_and_as_it_was_in_the_end(
     assert connected("--key-variable", "RELIGHT_KEY", agent=agent, capsys=capsys)["written"] is False
     assert files(home) == before
     if told["files"]:
-        assert run(["connect", agent, "--check"]) == ExitCode.OK
+        points = checked(agent, capsys)
+        assert points["settings"] == "PASS"
         assert run(["connect", agent, "--undo", "--yes"]) == ExitCode.OK
         assert of_agents(home) == {}
         assert run(["connect", agent, "--check"]) == ExitCode.FOUND
@@ -294,12 +349,25 @@ def test_running_service_says_what_it_has(tmp_path: Path, capsys: pytest.Capture
 def test_slim_profile_is_used_where_the_context_calls_for_it(capsys: pytest.CaptureFixture[str]) -> None:
     told = connected("--model", "tiny", capsys=capsys)
     assert told["slim"] is True
-    assert any("its slim profile is used" in text and "4,096" in text for text in told["warnings"])
+    assert (told["profile"]["name"], told["profile"]["by"]) == ("slim", "context")
+    assert "7,600 of the 4,096 tokens" in told["profile"]["why"]
     told = connected("--model", "tiny", "--stock", capsys=capsys)
-    assert told["slim"] is False
+    assert (told["slim"], told["profile"]) == (False, {"name": "stock", "by": "option", "why": None})
     assert any(text.startswith("too small: ") for text in told["warnings"])
     assert connected("--model", "smol", capsys=capsys)["slim"] is False
     assert connected("--model", "smol", "--slim", capsys=capsys)["slim"] is True
+
+
+def test_profile_that_nobody_was_asked_about_is_said_on_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["connect", "opencode", "--yes", "--model", "tiny"]) == ExitCode.OK
+    page = capsys.readouterr().out
+    assert "with its slim profile" in page.splitlines()[0]
+    assert page.splitlines()[1].startswith(
+        "profile: slim, which nobody was asked about: OpenCode's first request takes about 7,600"
+    )
+    assert "(--stock for its own)" in page.splitlines()[1]
+    assert run(["connect", "opencode", "--yes", "--model", "smol"]) == ExitCode.OK
+    assert "profile: " not in capsys.readouterr().out
 
 
 def test_context_that_is_too_small_for_all_is_told_with_numbers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -318,11 +386,94 @@ def test_check_finds_what_somebody_else_has_set(home: Path, capsys: pytest.Captu
     file = home / OPENCODE
     file.write_text(file.read_text().replace('"relight/smol"', '"mine"', 1))
     assert run(["connect", "opencode", "--check"]) == ExitCode.FOUND
-    assert "model says something else" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "FAIL    settings  ~/.config/opencode/opencode.json: model says something else" in told
+    assert told.endswith("next: relight connect opencode --model smol\n")
+    file.write_text("{ broken")
     assert run(["connect", "opencode", "--check", "--json"]) == ExitCode.FOUND
     (row,) = json.loads(capsys.readouterr().out)
-    assert row["holds"] is False
-    assert row["lost"] == ["~/.config/opencode/opencode.json: model says something else"]
+    assert (row["holds"], row["next"]) == (False, "correct the file, then: relight connect opencode --model smol")
+
+
+def checked(agent: str, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, str]:
+    """What is known of each thing that a connection rests on."""
+    capsys.readouterr()
+    run(["connect", agent, "--check", "--json", *options])
+    (row,) = json.loads(capsys.readouterr().out)
+    return {point["about"]: point["holds"] for point in row["points"]}
+
+
+def said_of(about: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, str | None]:
+    """What was seen of one thing, and the command that comes next."""
+    capsys.readouterr()
+    run(["connect", "opencode", "--check", "--json"])
+    (row,) = json.loads(capsys.readouterr().out)
+    return next(point["seen"] for point in row["points"] if point["about"] == about), row["next"]
+
+
+def test_check_asks_the_service_as_well(site: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    connected("--url", site.url, capsys=capsys)
+    assert run(["connect", "opencode", "--check"]) == ExitCode.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"OpenCode → smol at {site.url}, for this user"
+    assert [line.split()[:2] for line in lines[1:6]] == [
+        ["PASS", "settings"], ["PASS", "service"], ["PASS", "key"], ["PASS", "model"], ["PASS", "context"],
+    ]  # fmt: skip
+    assert lines[5].endswith("8,192 tokens, as the agent was told")
+    assert lines[-1] == "it holds"
+
+
+def test_check_of_a_service_that_does_not_run_says_how_it_is_started(capsys: pytest.CaptureFixture[str]) -> None:
+    connected(capsys=capsys)
+    assert checked("opencode", capsys) == {
+        "settings": "PASS", "service": "FAIL", "key": "UNSURE", "model": "UNSURE", "context": "UNSURE", "version": "UNSURE",
+    }  # fmt: skip
+    seen, following = said_of("service", capsys)
+    assert "nothing answers at http://127.0.0.1:9" in seen
+    assert following == "relight serve"
+
+
+def test_check_says_which_key_is_missing_wrong_or_right(
+    site: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connected("--url", site.url, capsys=capsys)
+    site.key = KEY
+    seen, following = said_of("key", capsys)
+    assert seen == "one is asked for by now, and the agent was told of none"
+    assert following == f"relight connect opencode --slim --url {site.url} --model smol"
+    connected("--url", site.url, "--model", "smol", capsys=capsys)
+    seen, following = said_of("key", capsys)
+    assert "RELIGHT_KEY is not set" in seen
+    assert (following or "").startswith("export RELIGHT_KEY=")
+    monkeypatch.setenv("RELIGHT_KEY", "rl_wrong")
+    assert said_of("key", capsys) == (
+        "that in RELIGHT_KEY is not accepted", "where the service runs: relight keys create NAME",
+    )  # fmt: skip
+    monkeypatch.setenv("RELIGHT_KEY", KEY)
+    assert said_of("key", capsys)[0] == "that in RELIGHT_KEY is accepted"
+    assert checked("opencode", capsys)["service"] == "PASS"
+
+
+def test_check_finds_a_model_that_is_gone(site: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    connected("--url", site.url, "--model", "other", capsys=capsys)
+    site.models = ("smol",)
+    seen, following = said_of("model", capsys)
+    assert seen == "other is not listed; there is smol"
+    assert following == f"relight connect opencode --url {site.url} --model NAME"
+
+
+def test_check_finds_a_context_that_is_smaller_by_now(site: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    connected("--url", site.url, capsys=capsys)
+    file = places().receipt("opencode", Scope.USER)
+    for told, holds in ((16_384, "FAIL"), (4_096, "PASS")):
+        file.write_text(re.sub(r'"context": \d+', f'"context": {told}', file.read_text()))
+        assert checked("opencode", capsys)["context"] == holds
+        assert said_of("context", capsys)[0] == f"the agent was told {told:,} tokens, and there are 8,192"
+
+
+def test_check_of_what_is_in_no_file_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["connect", "langchain", "--check"]) == ExitCode.FOUND
+    assert "nothing of it is in a file" in capsys.readouterr().out
 
 
 def test_unknown_version_is_a_warning(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -332,8 +483,8 @@ def test_unknown_version_is_a_warning(home: Path, capsys: pytest.CaptureFixture[
     (said,) = [text for text in told["warnings"] if "unknown version" in text]
     assert said.startswith("OpenCode: written for 1.")
     assert said.endswith("found 99.1.2: unknown version")
-    assert run(["connect", "opencode", "--check"]) == ExitCode.OK
-    assert f"warning: {said}" in capsys.readouterr().out
+    run(["connect", "opencode", "--check"])
+    assert f"UNSURE  version   {said}" in capsys.readouterr().out
 
 
 def test_undo_brings_the_file_back_to_the_byte(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,6 +66,7 @@ def test_right_configuration_passes_every_check(doctor: Doctor, tmp_path: Path) 
         "engine",
         "smol: weights",
         "smol: context",
+        "smol: tools",
         "smol: memory",
         "snapshots folder",
     ]
@@ -134,6 +135,24 @@ def test_context_beyond_the_trained_one_fails_with_the_largest_that_fits(doctor:
     assert code == 1
     assert "models.smol.context: should be at most 2048" in checks["smol: context"].seen
     assert checks["smol: context"].advice == "set it to 2048 or less"
+
+
+@pytest.mark.parametrize(
+    ("template", "mend", "result", "seen"),
+    [
+        ("{% if tools %}{{ tools }}{% endif %}", ["all"], Result.PASS, "the model's template shows them"),
+        ("{{ messages }}", ["all"], Result.PASS, "does not show them: they are told in the system message"),
+        ("{{ messages }}", ["-tools_in_prompt"], Result.WARN, "does not show them, and nothing else does"),
+    ],
+)
+def test_how_the_model_sees_tools_is_told(  # noqa: PLR0917 - a row
+    doctor: Doctor, tmp_path: Path, template: str, mend: list[str], result: Result, seen: str
+) -> None:
+    code, checks = doctor(local(tmp_path, {"tokenizer.chat_template": template}, mend=mend))
+    assert code == 0
+    assert checks["smol: tools"].result is result
+    assert seen in checks["smol: tools"].seen
+    assert (checks["smol: tools"].advice is None) == (result is Result.PASS)
 
 
 def test_memory_that_no_machine_has_fails(doctor: Doctor, tmp_path: Path) -> None:
@@ -536,6 +555,7 @@ def test_start_of_the_example_answers_with_real_words(
     assert (start["check"], start["model"], start["result"]) == ("start", "smol", "PASS")
     assert "tokens/s" in start["seen"]
     assert (snapshots["check"], snapshots["result"]) == ("snapshots", "PASS")
+    assert "tokens known after taking them back" in snapshots["seen"]
 
 
 @pytest.mark.real

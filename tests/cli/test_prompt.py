@@ -103,7 +103,7 @@ def test_each_mode_that_asks_a_model_has_a_prefix_to_bake(config: Path) -> None:
     loaded = load(config)
     found = of_modes(loaded)
     assert [(mode.name, mode.model) for mode in found] == [("assistant:work", "cloud"), ("assistant:own", "smol")]
-    chat, chain = as_asked(found[1], "smol", loaded.config)
+    chat, chain = as_asked(found[1], "smol", loaded)
     assert chat["messages"][0]["content"].startswith("I am Mira's assistant.\n\n")
     assert "tide clock" in chat["messages"][0]["content"]
     assert chain.prefix is not None

@@ -8,20 +8,31 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from relight.cli.main import run
 from relight.errors import ExitCode
-from tests.serve.process import free_port, serve, watched, write_config
+from tests.serve.process import PATIENCE_S, free_port, serve, watched, write_config
 from tests.weights.files import gguf
 
 pytestmark = pytest.mark.real
 
 
 KEY = "rl_" + "k" * 43
+# Longer than any test waits: what ends nevertheless has not waited for it.
+LONG = 'grace = "1h"'
+# Read by the child's interpreter before anything else: the app is imported once somebody has opened the gate.
+HELD = """
+import sys
+class Held:
+    def find_spec(self, name, path=None, target=None):
+        if name == "relight.serve.compose":
+            sys.meta_path.remove(self)
+            open({gate!r}).close()
+sys.meta_path.insert(0, Held())
+"""
 
 
 def keyed(folder: Path, *, model: str = "") -> Path:
@@ -37,7 +48,7 @@ def keys_of(key: str) -> dict[str, str]:
 def accepts(address: tuple[str, int]) -> bool:
     """Whether anybody listens there."""
     try:
-        socket.create_connection(address, timeout=5).close()
+        socket.create_connection(address, timeout=PATIENCE_S).close()
     except ConnectionError:
         return False
     return True
@@ -54,29 +65,23 @@ def test_served_model_answers_and_the_announced_address_is_right(tmp_path: Path)
 
 def test_port_is_open_before_the_app_answers(tmp_path: Path) -> None:
     """A platform's probe, or an impatient client, must not be refused while Python still imports."""
-    port = free_port()
-    with serve(write_config(tmp_path), "--port", str(port)) as served:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                client = socket.create_connection(("127.0.0.1", port), timeout=20)
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < deadline
-        with client:
-            was_announced = bool(served.errors)
+    port, gate = free_port(), tmp_path / "gate"
+    os.mkfifo(gate)
+    (tmp_path / "sitecustomize.py").write_text(HELD.format(gate=str(gate)))
+    with serve(write_config(tmp_path), "--port", str(port), env={"PYTHONPATH": str(tmp_path)}) as served:
+        served.until(lambda: accepts(("127.0.0.1", port)))
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as client:
             client.sendall(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            assert served.errors == []
+            gate.write_text("")
             assert client.recv(1 << 16).startswith(b"HTTP/1.1 200")
-        assert not was_announced
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
 def test_idle_server_ends_at_once_with_code_0(tmp_path: Path, sig: int) -> None:
-    with serve(write_config(tmp_path)) as served:
+    with serve(write_config(tmp_path, server=LONG)) as served:
         assert served.get("/livez") == b"ok\n"
-        began = time.monotonic()
         assert served.stop(sig) == 0
-        assert time.monotonic() - began < 2
         assert not any("Traceback" in line for line in served.errors)
 
 
@@ -108,8 +113,7 @@ def test_running_answer_is_finished_after_sigterm_and_nothing_new_is_taken(tmp_p
         assert served.records()[0]["status"] == 200
 
 
-def test_answer_that_outlasts_the_grace_ends_with_an_error_event_within_10_s(tmp_path: Path) -> None:
-    began = time.monotonic()
+def test_answer_that_outlasts_the_grace_ends_with_an_error_event(tmp_path: Path) -> None:
     with serve(write_config(tmp_path, server='grace = "1s"')) as served, served.stream("text=one stall=after:1") as answer:
         while b'"one"' not in answer.readline():
             pass
@@ -123,42 +127,35 @@ def test_answer_that_outlasts_the_grace_ends_with_an_error_event_within_10_s(tmp
             assert is_gone()
         assert served.unbalanced() == set()
         assert not any("Traceback" in line for line in served.errors)
-    assert time.monotonic() - began < 10
 
 
 def test_second_signal_ends_running_answers_at_once(tmp_path: Path) -> None:
-    with serve(write_config(tmp_path, server='grace = "30s"')) as served, served.stream("text=one stall=after:1") as answer:
+    with serve(write_config(tmp_path, server=LONG)) as served, served.stream("text=one stall=after:1") as answer:
         while b'"one"' not in answer.readline():
             pass
         served.process.send_signal(signal.SIGINT)
         while accepts(served.address):  # the listener is closed once the first signal has been seen
             pass
-        began = time.monotonic()
         served.process.send_signal(signal.SIGINT)
         assert b'"reason":"stopping"' in answer.read()
         assert served.wait() == 0
-        assert time.monotonic() - began < 5
         assert served.unbalanced() == set()
 
 
 def test_client_that_does_not_read_cannot_hold_up_the_end(tmp_path: Path) -> None:
     with serve(write_config(tmp_path, server='grace = "1s"')) as served, served.stream("tokens=300000") as answer:
         answer.readline()
-        began = time.monotonic()
         assert served.stop() == 0
-        assert time.monotonic() - began < 10
         assert served.unbalanced() == set()
 
 
-def test_engine_that_ignores_sigterm_is_gone_within_10_s(tmp_path: Path) -> None:
+def test_engine_that_ignores_sigterm_is_ended_with_its_server(tmp_path: Path) -> None:
     with serve(write_config(tmp_path, model='args = ["--ignore-sigterm"]', server='grace = "1s"')) as served:
         served.ask("text=x")
         (engine,) = served.engines()
-        began = time.monotonic()
         with watched(engine) as is_gone:
             assert served.stop() == 0
             assert is_gone()
-        assert time.monotonic() - began < 10
 
 
 def test_killed_server_leaves_no_orphan(tmp_path: Path) -> None:
@@ -188,7 +185,7 @@ def test_host_that_others_reach_is_served_when_public(tmp_path: Path) -> None:
     with serve(write_config(tmp_path), "--host", "0.0.0.0", "--public") as served:  # noqa: S104 - that is the point
         host, port = served.address
         assert host == "127.0.0.1"  # announced in a form that works when pasted
-        assert any(line.startswith(f"  also  http://{socket.gethostname()}:{port}/ ") for line in served.errors)
+        served.until(lambda: any(line.startswith(f"  also  http://{socket.gethostname()}:{port}/ ") for line in served.errors))
         assert served.get("/livez") == b"ok\n"
 
 
@@ -254,7 +251,7 @@ def test_chat_is_not_offered_where_no_model_chats(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("task", "words"), [("chat", b"hello"), ("embed", b'"embedding"'), ("rerank", b'"relevance_score"')])
 def test_printed_request_works_when_pasted_with_the_key_in_its_variable(tmp_path: Path, task: str, words: bytes) -> None:
     with serve(keyed(tmp_path, model=f'task = "{task}"'), env=keys_of(KEY)) as served:
-        assert served.get("/livez") == b"ok\n"
+        served.until(lambda: any(" stop " in line for line in served.errors))
         said = {line.split()[0]: line.strip().split(maxsplit=1)[1] for line in served.errors[1:5]}
         assert said["key"].startswith("export RELIGHT_KEY=KEY ")
         done = subprocess.run(
@@ -301,13 +298,13 @@ def test_half_closed_client_counts_as_gone_and_frees_the_slot(tmp_path: Path) ->
     with serve(write_config(tmp_path)) as served:
         served.ask("text=x")
         body = b'{"messages":[{"role":"user","content":"#script prefill=1h"}],"stream":true}'
-        with socket.create_connection(served.address, timeout=20) as client:
+        with socket.create_connection(served.address, timeout=PATIENCE_S) as client:
             head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body)
             client.sendall(head + body)
             client.shutdown(socket.SHUT_WR)
             served.until(lambda: len(served.records()) == 2)
         assert served.records()[1]["error"] == "client_gone"
-        assert served.get("/status")["models"]["toy"]["running"] == 0
+        served.until(lambda: served.get("/status")["models"]["toy"]["running"] == 0)
 
 
 def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
@@ -317,7 +314,7 @@ def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
             for body in bodies
         ]
-        with socket.create_connection(served.address, timeout=20) as client:
+        with socket.create_connection(served.address, timeout=PATIENCE_S) as client:
             client.sendall(b"".join(requests) + b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             got = b""
             while data := client.recv(1 << 16):

@@ -53,7 +53,7 @@ def _install(npm: str, folder: Path) -> None:
 def told(folder: Path, scripted: Served, request: pytest.FixtureRequest) -> dict[str, Any]:
     """What came of each case."""
     scripted.get("/models/dozer/sleep", "POST")
-    said = _run(["node", "run.mjs", scripted.base, request.param, "toy"], folder, timeout_s=60)
+    said = _run(["node", "run.mjs", scripted.base, request.param, "toy"], folder, timeout_s=200)
     cases: dict[str, Any] = json.loads(said)
     return cases
 

@@ -122,6 +122,7 @@ def land(folder: Path, patch: pytest.MonkeyPatch, text: str = KEYED, cloud: Clou
         (folder / "key.json").write_text(json.dumps(cloud.identities.key_file(ACCOUNT, address)))
         patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(folder / "key.json"))
         patch.setenv(ENDPOINT, address)
+        patch.setenv("XDG_STATE_HOME", str(folder.parent / "state"))
         patch.setenv("RELIGHT_KEYS", SECRET)
         patch.setenv("CLOUD_KEY", SECRET)
         patch.delenv("RELIGHT_KEY", raising=False)

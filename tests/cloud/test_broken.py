@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.cloud.run_v2 import Service
 
-from relight.cli import applying
-from relight.deploy.context import Entry
 from relight.errors import CloudError, ExitCode, RelightError
 from tests.cloud.fake.build import Outcome as BuildOutcome
 from tests.cloud.fake.frail import Frail, Trouble, standing
@@ -26,15 +24,7 @@ BUSY = Trouble(Refused(503, "UNAVAILABLE", "The service is currently unavailable
 BUSY_AFTER = Trouble(BUSY.how, after=True)
 ABORTED = Trouble(Refused(409, "ABORTED", "There were concurrent policy changes. Please retry."))
 DENIED = Trouble(Refused(403, "PERMISSION_DENIED", "The caller does not have permission"))
-TINY = [Entry("Dockerfile", b"FROM scratch\n")]
-
-
-@pytest.fixture(autouse=True)
-def _packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an image is made of is packed elsewhere (`test_building`), and takes longer than all the rest."""
-    monkeypatch.setattr(applying.Site, "_context", lambda *_, **__: nullcontext(TINY))
-    # A third of what a request takes: it looks through the environment for proxies.
-    monkeypatch.setattr("requests.sessions.get_environ_proxies", lambda *_, **__: {})
+pytestmark = pytest.mark.usefixtures("hasty")
 
 
 # --- two deployments, each of which is broken at every call --------------------------------------------------------------

@@ -88,7 +88,8 @@ class Mortal(Told):
 
 
 @pytest.mark.real
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("hasty")
 def test_killed_after_any_step_it_goes_on_there(
     world: Land, whole: tuple[dict[str, object], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +108,8 @@ def test_killed_after_any_step_it_goes_on_there(
 
 
 @pytest.mark.real
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("hasty")
 def test_killed_after_every_single_step_it_still_arrives(
     world: Land, whole: tuple[dict[str, object], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from tests.cloud.fake.frail import Frail, standing
 from tests.cloud.land import GUARDED, KEYED, Land, land
 from tests.serve.process import free_port, serve
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 PATIENCE_S = 60.0
 KILLED = -signal.SIGKILL
 # Read by the child's interpreter before anything else: pauses take no time, and nobody asks the real Google where a key may

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from relight.config.load import load
-from relight.config.mendings import CALLS, HISTORY, chosen, faults
+from relight.config.mendings import CALLS, HISTORY, PROMPT, chosen, faults
 from relight.errors import ConfigError
 from relight.wire.history import MENDINGS
+from relight.wire.tool_prompt import TOOLS
 from relight.wire.tool_text import CALLS as FOUND
 
-EVERYTHING = {*CALLS, *HISTORY}
+EVERYTHING = {*CALLS, *PROMPT, *HISTORY}
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ EVERYTHING = {*CALLS, *HISTORY}
     [
         (("all",), EVERYTHING),
         ((), set()),
-        (("calls",), set(CALLS)),
+        (("calls",), {*CALLS, *PROMPT}),
         (("history",), set(HISTORY)),
         (("-bare_calls",), EVERYTHING - {"bare_calls"}),
         (("-calls", "-call_ids"), set(HISTORY) - {"call_ids"}),
@@ -40,6 +41,7 @@ def test_nothing_said_is_all_or_nothing() -> None:
 
 def test_every_name_is_a_mending_that_is_made() -> None:
     assert set(CALLS) == FOUND
+    assert set(PROMPT) == {TOOLS}
     assert {*MENDINGS, "template_roles"} == set(HISTORY)
 
 

@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,13 +22,12 @@ from typing import Any, Final
 
 import pytest
 
-from tests.serve.process import weights_of
+from tests.serve.process import PATIENCE_S, free_port, weights_of
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 EXAMPLE: Final = Path(__file__).parents[2] / "examples/portfolio"
 BASE: Final = "localhost/relight-test-base:1"
-GRACE_S: Final = 10
 COMPILERS: Final = "gcc cc g++ ld as strip make cargo"
 
 
@@ -115,12 +113,6 @@ def built(build: Callable[[Path, str], dict[str, Any]], service: Path) -> dict[s
     return build(service / "relight.toml", "localhost/relight-test")
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
-
-
 def ask(port: int, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     with contextlib.closing(connection):
@@ -143,13 +135,13 @@ class Container:
         self.alive_after_s = time.monotonic() - began
 
     def _wait(self) -> None:
-        pause = iter(range(3000))
+        end = time.monotonic() + 2 * PATIENCE_S
         while True:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 if ask(self.port, "GET", "/livez")[0] == 200:
                     return
             assert self.process.poll() is None, self._log.read_text()
-            assert next(pause, None) is not None, "it never came alive"
+            assert time.monotonic() < end, "it never came alive"
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.02)
 
@@ -166,7 +158,7 @@ def running(built: dict[str, Any], service: Path, tmp_path: Path) -> Iterator[Co
     finally:
         if container.process.poll() is None:
             container.process.send_signal(signal.SIGTERM)
-            container.process.wait(2 * GRACE_S)
+            container.process.wait(PATIENCE_S)
 
 
 def test_container_answers_from_a_baked_snapshot_and_stops_cleanly(running: Container) -> None:
@@ -174,7 +166,7 @@ def test_container_answers_from_a_baked_snapshot_and_stops_cleanly(running: Cont
     assert status == 200, body
     assert "Tidemark" in json.loads(body)["reply"]
     running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(GRACE_S) == 0
+    assert running.process.wait(PATIENCE_S) == 0
     (record,) = running.records()
     assert (record["revision"], record["answered_by"]) == ("portfolio-local", "smol")
     assert record["restored_tokens"] > 100

@@ -88,9 +88,9 @@ async def test_request_is_whole_and_asks_for_one_answer_only(peer: Peer) -> None
     assert head.split(b"\r\n")[:-2] == [
         b"POST /v1/x?a=1 HTTP/1.1",
         b"host: engine",
-        b"content-length: 7",
         b"connection: close",
         b"content-type: application/json",
+        b"content-length: 7",
     ]
     assert body == b'{"a":1}'
     await closed(asked)
@@ -213,6 +213,67 @@ async def test_answer_in_chunks_is_read_as_they_come(peer: Peer) -> None:
         assert await anext(chunks) == text
     end.send(b"0\r\n\r\n")
     assert [chunk async for chunk in chunks] == []
+    await closed(asked)
+
+
+async def test_what_is_taken_at_once_is_not_returned_and_what_is_not_comes_in_its_order(peer: Peer) -> None:
+    asked, end = await peer.ask(CHUNKED + b"5\r\nfirst\r\n")
+    await asked.head()
+    offered: list[bytes] = []
+
+    def at_once(data: bytes) -> bool:
+        offered.append(data)
+        news.set()
+        return data != b"third"
+
+    news = asyncio.Event()
+    asked.at_once = at_once
+    assert await asked.piece() == b"first"  # it was there before anybody waited for it
+    reading = asyncio.ensure_future(asked.piece())
+    await asyncio.sleep(0)
+    end.send(b"6\r\nsecond\r\n")
+    await news.wait()
+    assert not reading.done()
+    end.send(b"5\r\nthird\r\n")
+    assert await reading == b"third"
+    assert offered == [b"second", b"third"]
+    end.send(b"6\r\nfourth\r\n0\r\n\r\n")
+    assert await asked.piece() == b""
+    assert offered[-1] == b"fourth"
+    await closed(asked)
+
+
+async def test_pieces_that_come_in_one_reading_are_offered_as_one(peer: Peer) -> None:
+    asked, end = await peer.ask(CHUNKED)
+    await asked.head()
+    offered: list[bytes] = []
+
+    def at_once(data: bytes) -> bool:
+        offered.append(data)
+        return True
+
+    asked.at_once = at_once
+    reading = asyncio.ensure_future(asked.piece())
+    await asyncio.sleep(0)
+    end.send(b"".join(b"1\r\n%d\r\n" % number for number in range(10)) + b"0\r\n\r\n")
+    assert await reading == b""
+    assert offered == [b"0123456789"]
+    await closed(asked)
+
+
+async def test_error_of_what_takes_at_once_is_raised_to_whoever_waits(peer: Peer) -> None:
+    asked, end = await peer.ask(CHUNKED)
+    await asked.head()
+
+    def at_once(data: bytes) -> bool:
+        raise EngineFailed("engine: said in its stream that it failed")
+
+    asked.at_once = at_once
+    reading = asyncio.ensure_future(asked.piece())
+    await asyncio.sleep(0)
+    end.send(b"5\r\nhello\r\n")
+    with pytest.raises(EngineFailed, match="said in its stream"):
+        await reading
     await closed(asked)
 
 

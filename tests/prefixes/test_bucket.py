@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,10 @@ from relight.prefixes.store import Entry, Store
 from relight.values import Secret
 from tests.prefixes.samples import GROUND, about, digest, payload
 from tests.prefixes.test_store import BOTH, KEY, Notes, _add_bounded, _add_many, in_processes
+from tests.serve.process import PATIENCE_S
 
 pytestmark = pytest.mark.real
 
-PATIENCE_S = 20.0
 _FORGET = ".forget"
 
 
@@ -37,7 +37,9 @@ def mounted(objects: Path, mount: Path) -> Iterator[Path]:
     try:
         end = time.monotonic() + PATIENCE_S
         while not os.path.ismount(mount):
-            if process.poll() is not None or time.monotonic() > end:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.02)
+            if process.returncode is not None or time.monotonic() > end:
                 process.kill()
                 assert process.stderr is not None
                 pytest.skip(f"nothing can be mounted here: {process.stderr.read().decode()[-200:]}")

@@ -16,9 +16,9 @@ from typing import Any
 
 from relight.assistant.markdown import render
 from relight.serve import pages
+from tests.serve.process import PATIENCE_S
 from tests.serve.web import Quiet, serving
 
-PATIENCE_S = 20
 TICKET = "tick-et"
 MARKDOWN = """## What is built
 

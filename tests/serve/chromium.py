@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.serve.process import PATIENCE_S
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
+
+_PATIENCE_MS = 1000 * PATIENCE_S
 
 SCREENS = {"desktop": (1280, 800), "phone": (375, 740)}
 ARGUMENTS = (
@@ -27,11 +31,12 @@ ARGUMENTS = (
 @contextmanager
 def launched() -> Iterator[Browser]:
     """The system's Chromium; skips the test where there is none."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         pytest.skip("chromium is not installed")
+    expect.set_options(timeout=_PATIENCE_MS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield chromium
@@ -46,8 +51,8 @@ class Watch:
     requests: list[str] = field(default_factory=list)
 
     def over(self, page: Page) -> Page:
-        """`page`, watched from now on; it waits 15 s at most for anything."""
-        page.set_default_timeout(15_000)
+        """`page`, watched from now on."""
+        page.set_default_timeout(_PATIENCE_MS)
         page.on("console", lambda message: self.complaints.append(message.text) if message.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))

@@ -20,6 +20,7 @@ from relight.serve.app import App
 from relight.serve.compose import create_app
 from relight.telemetry.interaction import Record
 from relight.telemetry.sinks import JsonLines
+from tests.serve.process import PATIENCE_S
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
@@ -257,11 +258,11 @@ class Door:
         finally:
             asked.close()
 
-    async def until_busy(self, count: int, polls: int = 2000) -> None:
-        for _ in range(polls):
-            if await self.busy() == count:
-                return
-        raise AssertionError(f"{await self.busy()} slots busy, expected {count}")
+    async def until_busy(self, count: int) -> None:
+        """Ask the engine until so many of its slots are at work."""
+        async with asyncio.timeout(PATIENCE_S):
+            while await self.busy() != count:
+                pass
 
     async def advance(self, seconds: float) -> None:
         assert isinstance(self.clock, ManualClock)

@@ -6,12 +6,14 @@ import http.client
 import json
 import os
 import re
+import secrets
 import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +25,8 @@ from relight.config.load import load
 from relight.errors import WeightsError
 from relight.weights.wanted import require
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0  # of tests with programs: what ends a wait that would have no end, and no measure of how fast they are
+_LOOK_S = 0.05
 _PAGE = re.compile(r"page  (http://\S+)/$")
 
 CONFIG = """
@@ -64,6 +67,7 @@ class Served:
         self.lines: list[str] = []
         self.errors: list[str] = []
         self._news = threading.Condition()
+        self._written = 0
         self._readers = [
             threading.Thread(target=self._read, args=(process.stdout, self.lines)),
             threading.Thread(target=self._read, args=(process.stderr, self.errors)),
@@ -73,10 +77,13 @@ class Served:
 
     def _read(self, stream: Any, into: list[str]) -> None:
         for line in stream:
-            with self._news:
-                into.append(line.rstrip("\n"))
-                self._news.notify_all()
+            into.append(line.rstrip("\n"))
+            self._tell()
+        self._tell()
+
+    def _tell(self) -> None:
         with self._news:
+            self._written += 1
             self._news.notify_all()
 
     @property
@@ -84,9 +91,18 @@ class Served:
         return self.process.pid
 
     def until(self, condition: Any) -> None:
-        """Wait until something that was written makes `condition()` true."""
+        """Wait until `condition()` is true: looked at with every line, and many times a second for what no line tells of."""
+        end = time.monotonic() + PATIENCE_S
+        written = self._written
+        while not condition():
+            assert time.monotonic() < end, self.errors[-20:] + self.lines[-20:]
+            written = self._next(written)
+
+    def _next(self, written: int) -> int:
+        """Wait for a line beyond that many, not for long; returns how many there are."""
         with self._news:
-            assert self._news.wait_for(condition, PATIENCE_S), self.errors[-20:] + self.lines[-20:]
+            self._news.wait_for(lambda: self._written != written, _LOOK_S)
+            return self._written
 
     @property
     def base(self) -> str:
@@ -142,6 +158,14 @@ class Served:
         """The record of the answer whose header named this interaction: it is written after the answer, so counting is wrong."""
         self.until(lambda: any(record["id"] == interaction for record in self.records()))
         return next(record for record in self.records() if record["id"] == interaction)
+
+    def settle(self) -> None:
+        """Wait until the log holds what has been answered: records come in that order, so one more request, and its record."""
+        with self.connection() as connection:
+            connection.request("POST", "/v1/chat/completions", b"{}")
+            answer = connection.getresponse()
+            answer.read()
+        self.record_of(answer.headers["x-relight-interaction"])
 
     def unbalanced(self) -> set[str]:
         """Ids that were not opened once and closed once."""
@@ -217,6 +241,8 @@ def watched(pid: int) -> Iterator[Any]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
+    """One that is bound later: below those that the system gives to whoever asks for any (Linux: 32768 and above)."""
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

@@ -14,9 +14,9 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from relight.serve import pages
+from tests.serve.process import PATIENCE_S
 from tests.serve.web import Quiet, serving
 
-PATIENCE_S = 20
 MARKDOWN = """## What is built
 
 Two things, **both** small and *quick*: `relight serve`

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from relight.lifecycle.turns import SMALL_BYTES
-from tests.serve.process import serve, weights_of
+from tests.serve.process import PATIENCE_S, serve, weights_of
 
 pytestmark = pytest.mark.real
 
@@ -39,7 +39,7 @@ def test_title_is_answered_before_a_long_prompt_is_read() -> None:
 
         client = threading.Thread(target=long_one)
         client.start()
-        assert reading.wait(20)
+        assert reading.wait(PATIENCE_S)
         served.until(lambda: served.get("/status")["models"]["smol"]["running"] == 1)
         assert served.ask("a title, please", model="smol", max_tokens=2)[0] == 200
         order.append("title")

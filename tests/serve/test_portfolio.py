@@ -90,7 +90,7 @@ def test_visitor_of_another_site_asks_and_rates_in_the_widget(service: Served, b
         page.get_by_role("button", name=re.compile("good|helpful|up", re.IGNORECASE)).first.click()
         service.until(lambda: any('"feedback"' in line for line in service.lines))
     (line,) = [json.loads(line) for line in service.lines if '"feedback"' in line]
-    rated = next(record for record in service.records() if record["id"] == line["feedback"]["interaction"])
+    rated = service.record_of(line["feedback"]["interaction"])
     assert (line["feedback"]["rating"], rated["mode"], rated["dialect"]) == ("up", "writing", "assistant")
     assert watch.complaints == []
 

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Quiet(BaseHTTPRequestHandler):
     """A handler that writes no log; `left` is told of a client that was gone before its answer was out."""
 
+    # Head and body, and the events of a stream, go out apart; each would wait for the acknowledgement of the last.
+    disable_nagle_algorithm = True
     left: threading.Event
 
     def log_message(self, *_: object) -> None:

@@ -67,6 +67,7 @@ class FileServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body go out apart
 
     def do_GET(self) -> None:
         owner: FileServer = self.server.owner  # type: ignore[attr-defined]

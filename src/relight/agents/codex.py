@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from relight.agents.profile import PATIENCE_MS, Asked, Profile
+from typing import Final
+
+from relight.agents.profile import BRIEF_PROMPT, PATIENCE_MS, Asked, Profile
 from relight.agents.wiring import Edit, Format, Scope, Setting, Wiring
+
+INSTRUCTIONS: Final = "~/.codex/relight-instructions.md"
 
 # What a small model has no use for, and has to read before the first word.
 SPARE = ("goals", "apps", "plugins", "view_image")
@@ -44,8 +48,12 @@ def lay(asked: Asked) -> Wiring:
         why = "fewer tools, fewer tokens to read"
         settings.append(Setting(("agents", "enabled"), value=False, why=why))
         settings += [Setting(("features", name), value=False, why=why) for name in SPARE]
+        settings.append(Setting(("model_instructions_file",), INSTRUCTIONS, "a short system prompt in the place of its own"))
+    edits = [Edit("~/.codex/config.toml", Format.TOML, tuple(settings))]
+    if asked.is_slim:
+        edits.append(Edit(INSTRUCTIONS, Format.TEXT, (Setting(("text",), f"{BRIEF_PROMPT}\n"),)))
     return Wiring(
-        edits=(Edit("~/.codex/config.toml", Format.TOML, tuple(settings)),),
+        edits=tuple(edits),
         start="codex",
         notes=(
             "it warns that it has no metadata for the model: harmless",
@@ -62,6 +70,6 @@ CODEX = Profile(
     version_command=("codex", "--version"),
     scopes=(Scope.USER,),
     context_need=8_900,
-    slim_need=6_800,
+    slim_need=2_000,
     lay=lay,
 )

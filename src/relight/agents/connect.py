@@ -153,6 +153,9 @@ def _receipt(ask: Ask, places: Places, files: tuple[KeptFile, ...], last: Receip
         at=ask.now.isoformat(timespec="seconds"),
         files=files,
         project=str(places.project) if ask.scope is Scope.PROJECT else None,
+        context=ask.endpoint.context,
+        output=ask.endpoint.output,
+        key_variable=ask.endpoint.key_variable,
     )
     if last is not None and packed(structs.replace(made, at=last.at)) == packed(last):
         return last

@@ -32,6 +32,8 @@ class Candidate:
     name: str
     chats: bool = True
     has_tools: bool = True
+    tells_tools: bool = False
+    """Its template shows no tools, so that Relight tells it of them in words."""
     context: int | None = None
     output: int | None = None
     dialects: frozenset[str] = ALL
@@ -116,6 +118,7 @@ def _listed(model: Mapping[str, Any]) -> Candidate:
         # Another server's capabilities may be written in another way; then its list is believed.
         chats="completion" in can if isinstance(can, list) and facts else not _sounds_like_embeddings(model["id"]),
         has_tools="tools" in can if isinstance(can, list) and facts else True,
+        tells_tools=facts.get("tools") == "prompt",
         context=context,
         output=_output(context, most if isinstance(most, int) else None),
         dialects=frozenset(_DIALECTS[path] for path in paths if path in _DIALECTS) if isinstance(paths, list) else ALL,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
-from relight.agents import dotenved, jsonc, tomled, yamled
+from relight.agents import dotenved, jsonc, texted, tomled, yamled
 from relight.agents.place import MISSING, At, Path, named, reach, target, value_at, with_value, without
 from relight.agents.unfit import Unfit
 from relight.agents.wiring import Format, Member, Setting
@@ -21,8 +21,15 @@ _FORMATS: Final[Mapping[Format, ModuleType]] = {
     Format.TOML: tomled,
     Format.YAML: yamled,
     Format.ENV: dotenved,
+    Format.TEXT: texted,
 }
-_NAMES: Final = {Format.JSON: "JSON", Format.TOML: "TOML", Format.YAML: "YAML", Format.ENV: "a list of NAME=value"}
+_NAMES: Final = {
+    Format.JSON: "JSON",
+    Format.TOML: "TOML",
+    Format.YAML: "YAML",
+    Format.ENV: "a list of NAME=value",
+    Format.TEXT: "text",
+}
 _MARK: Final = "\ufeff"
 
 

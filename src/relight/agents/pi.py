@@ -39,10 +39,33 @@ def _settings(asked: Asked) -> Edit:
     return Edit("~/.pi/agent/settings.json", Format.JSON, tuple(settings))
 
 
+# Without a screen it takes such an error out of the conversation, shortens that, and shows nothing when it did not help.
+_SAYS_WHY = """\
+// Written by `relight connect pi`; `relight connect pi --undo` takes it away.
+export default function (pi) {
+  let last;
+  pi.on("message_end", async (event, ctx) => {
+    if (event.message.role === "assistant") last = ctx.hasUI ? undefined : event.message;
+  });
+  pi.on("session_shutdown", async () => {
+    if (last?.stopReason === "error" && /context length|too long/i.test(last.errorMessage ?? "")) {
+      console.error(last.errorMessage);
+      process.exitCode = 1;
+    }
+  });
+}
+"""
+
+
+def _extension() -> Edit:
+    why = "without a screen it ends without a word where a prompt stays too long: this has it say why"
+    return Edit("~/.pi/agent/extensions/relight.js", Format.TEXT, (Setting(("text",), _SAYS_WHY, why),))
+
+
 def lay(asked: Asked) -> Wiring:
-    """Both files."""
+    """Both files, and a small extension."""
     return Wiring(
-        edits=(_models(asked), _settings(asked)),
+        edits=(_models(asked), _settings(asked), _extension()),
         environment={"PI_OFFLINE": "1"},
         start="pi",
         notes=("an error in the middle of an answer ends its run: ask again",),

@@ -45,7 +45,7 @@ class KeptFile(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """One agent, connected in one scope."""
+    """One agent, connected in one scope. `context`, `output` (tokens) and `key_variable` are what it was told; None: nothing."""
 
     agent: str
     scope: Scope
@@ -55,6 +55,9 @@ class Receipt(Struct, frozen=True, kw_only=True):
     at: str
     files: tuple[KeptFile, ...]
     project: str | None = None
+    context: int | None = None
+    output: int | None = None
+    key_variable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

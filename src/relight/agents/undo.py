@@ -40,6 +40,14 @@ class Undo:
         return (*(taken.change for taken in self.files), *self.notes)
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What no longer says what we put there, in words; `is_broken`: nobody can read the file that it stands in."""
+
+    what: str
+    is_broken: bool = False
+
+
 def undo(receipt: Receipt, places: Places) -> Undo:
     """What taking `receipt` back changes. Raises `ConfigError` for a file that cannot be read, with where the old one is."""
     folder = places.folder(receipt.agent, receipt.scope)
@@ -52,14 +60,14 @@ def undo(receipt: Receipt, places: Places) -> Undo:
     return Undo(files, (*notes, Change(last.where, own, last.before, None, PRIVATE, (folder, *folder.parents[:2]))))
 
 
-def lost(receipt: Receipt) -> tuple[str, ...]:
+def lost(receipt: Receipt) -> tuple[Loss, ...]:
     """The places, with their files, that no longer say what we put there; a file that cannot be read says nothing."""
-    gone: list[str] = []
+    gone: list[Loss] = []
     for file in receipt.files:
         try:
-            gone += _lost(file)
+            gone += map(Loss, _lost(file))
         except ConfigError as error:
-            gone.append(error.message)
+            gone.append(Loss(error.message, is_broken=True))
     return tuple(gone)
 
 

@@ -20,6 +20,7 @@ class Format(Enum):
     TOML = "toml"
     YAML = "yaml"
     ENV = "env"  # NAME=value, one a line
+    TEXT = "text"  # whole: its one setting, at ("text",), is all that is in it
 
 
 class Scope(Enum):

@@ -41,15 +41,17 @@ def is_prepared(kind: DetectorKind, weights_dir: str | Path) -> bool:
     return kind not in names or (home(weights_dir) / names[kind]).is_dir()
 
 
-def build(
+def build(  # noqa: PLR0913 - what a detector is made of
     modes: Mapping[str, Mode],
     embedder: Embedder | None,
     *,
     threshold: float | None = None,
     default: str | None = None,
+    subject: str | None = None,
     weights_dir: str | Path | None = None,
 ) -> Detector:
-    """The detector of these modes. `embedder` None, or modes without any example, leave rules alone.
+    """The detector of these modes. `embedder` None, or modes without any example, leave rules alone; `subject` is the
+    person that the assistant answers for (`assistant.subject`).
 
     Blocks for the vectors of the examples, unless they are remembered below `weights_dir`.
     """
@@ -58,4 +60,4 @@ def build(
     if embedder is None or not any(mode.examples for mode in modes.values()):
         return Detector(modes, None, default)
     folder = None if weights_dir is None else home(weights_dir)
-    return Detector(modes, Classifier(embedder, modes, threshold=threshold, folder=folder), default)
+    return Detector(modes, Classifier(embedder, modes, threshold=threshold, folder=folder, subject=subject), default)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from relight.assistant.question import asked
 from relight.assistant.rules import Hit, Rules, decided
 from relight.errors import InvalidRequest
 
@@ -51,7 +52,7 @@ class Detector:
         """The mode of `message`, given what was said before. Raises `InvalidRequest` when `explicit` names no mode."""
         if explicit is not None:
             return self._by_name(explicit)
-        hits = self.rules.hits(message)
+        hits = self.hits(message)
         if (sure := decided(hits)) is not None:
             return Detection(sure, 1.0, "rules", why=f"the rule {hits[0].rule!r} of {sure}")
         conflict = _conflict(hits)
@@ -59,10 +60,22 @@ class Detector:
             return self._nothing(None, conflict or "no rule holds, and no mode has examples")
         verdict = self.classifier.judge(message, history)
         if not verdict.is_sure:
-            return self._nothing(verdict, conflict + verdict.why)
+            return self._mentioned(message) or self._nothing(verdict, conflict + verdict.why)
         return Detection(
             verdict.mode, verdict.confidence, "classifier", verdict.scores, conflict + verdict.why, is_open=verdict.is_ambiguous
         )
+
+    def hits(self, message: str) -> list[Hit]:
+        """The rules that hold for what is asked in `message`: "Tidemark is great, but how do I reach you?" is not about it."""
+        return self.rules.hits(asked(message) or message)
+
+    def _mentioned(self, message: str) -> Detection | None:
+        """By a rule that holds somewhere in a message that nothing else can place."""
+        hits = self.rules.hits(message)
+        sure = decided(hits)
+        if sure is None:
+            return None
+        return Detection(sure, 1.0, "rules", why=f"the rule {hits[0].rule!r} of {sure}, beside what is asked")
 
     def inside(self, found: Detection) -> float:
         """How sure it was that the message belongs to some mode: 1 by rule, 0 where nothing was known."""

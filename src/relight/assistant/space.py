@@ -6,9 +6,9 @@ third of the numbers tells them apart as well, and a start reads one file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from relight.assistant.embedding import remembered, unit
 
@@ -26,17 +26,34 @@ _DIRECTIONS: Final = 512
 _WIDEST: Final = 2048  # the directions of more dimensions take minutes to find
 
 
+class Reading(NamedTuple):
+    """How texts are put before they are compared; `name` changes whenever that does."""
+
+    name: str
+    read: Callable[[str], str]
+
+
 class Space:
     """Immutable once built. `taught`: messages, then topics [texts, directions]; `unrelated`: those of `kept`, by number."""
 
-    def __init__(
-        self, embedder: Embedder, messages: Sequence[str], topics: Sequence[str], unrelated: Sequence[str], folder: Path | None
+    def __init__(  # noqa: PLR0913 - what a space is made of
+        self,
+        embedder: Embedder,
+        messages: Sequence[str],
+        topics: Sequence[str],
+        unrelated: Sequence[str],
+        folder: Path | None,
+        *,
+        reading: Reading | None = None,
     ) -> None:
-        """Blocks: milliseconds when `folder` has it all, else some for each text, and seconds for the directions."""
+        """Blocks: milliseconds when `folder` has it all, else some for each text, and seconds for the directions.
+
+        With `reading`, texts are compared as it puts them.
+        """
         import numpy as np
 
         taught = len(messages) + len(topics)
-        made_of = (embedder.name, "space", str(len(messages)), *messages, *topics, *unrelated)
+        made_of = (embedder.name, "space", reading.name if reading else "", str(len(messages)), *messages, *topics, *unrelated)
 
         def is_whole(found: Vectors) -> bool:
             return found.dtype == np.float32 and found.ndim == 2 and len(found) > taught + len(unrelated)
@@ -44,7 +61,11 @@ class Space:
         def fits(found: NDArray[np.intp]) -> bool:
             return found.dtype == np.intp and found.ndim == 1 and len(found) > 0 and bool(found.max() < len(unrelated))
 
-        rows = remembered(made_of, folder, lambda: _rows(embedder, messages, topics, unrelated), is_whole)
+        def make() -> Vectors:
+            read = reading.read if reading else str
+            return _rows(embedder, *([read(text) for text in texts] for texts in (messages, topics, unrelated)))
+
+        rows = remembered(made_of, folder, make, is_whole)
         first = len(rows) - taught - len(unrelated)
         self._directions, self._common = rows[: first - 1], rows[first - 1]
         self.taught, others = np.split(rows[first:], [taught])

@@ -15,10 +15,11 @@ from relight.assistant.wordpiece import words
 _SHORT: Final = {
     "abt": "about", "bc": "because", "bcuz": "because", "bday": "birthday", "cant": "can not", "cna": "can", "cuz": "because",
     "doesnt": "does not", "dont": "do not", "gimme": "give me", "gonna": "going to", "gud": "good", "hav": "have",
-    "hows": "how is", "hw": "how", "im": "i am", "n": "and", "pls": "please", "plz": "please", "ppl": "people", "r": "are",
-    "rly": "really", "teh": "the", "tho": "though", "thx": "thanks", "u": "you", "ur": "your", "ure": "you are",
-    "wanna": "want to", "wat": "what", "wen": "when", "whats": "what is", "wheres": "where is", "whos": "who is", "wht": "what",
-    "wut": "what", "y": "why", "ya": "you", "yor": "your", "yr": "your", "yrs": "years",
+    "hows": "how is", "hw": "how", "hwo": "how", "im": "i am", "n": "and", "pls": "please", "plz": "please", "ppl": "people",
+    "r": "are", "rly": "really", "ru": "are you", "teh": "the", "tho": "though", "thx": "thanks", "u": "you", "ur": "your",
+    "ure": "you are", "wanna": "want to", "wat": "what", "wen": "when", "whats": "what is", "wheres": "where is",
+    "whos": "who is", "wht": "what", "wut": "what", "y": "why", "ya": "you", "yor": "your", "yr": "your", "yrs": "years",
+    "yuo": "you",
 }  # fmt: skip
 _SHORTEST: Final = 4
 _SHORTEST_RIGHT: Final = 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeGuard, TypeVar
 
 from relight.bridge.identity import Identity, Token
@@ -25,6 +25,8 @@ _STALE_TRIES: Final = 3
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 5.0
+_ANYBODY: Final = Outgoing("HEAD", "/", (), b"")
+"""A question without a name, a key and anybody's words. Not /livez: the platform answers some paths that end so by itself."""
 
 
 class Held(Protocol):
@@ -57,6 +59,14 @@ class Asking:
     state: State
     clock: Clock
     patience_s: float
+    _looking: asyncio.Task[None] | None = field(default=None, init=False)
+    _has_told: bool = field(default=False, init=False)
+
+    async def close(self) -> None:
+        """Look no more."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
 
     async def answer(self, request: Outgoing, asked: Asked, reply: Held) -> Answer:
         """The answer, whatever its status. Raises a `RelightError`: `Unauthorized` or `Forbidden` when the platform lets this
@@ -82,11 +92,12 @@ class Asking:
 
     async def _known(self, request: Outgoing) -> Answer | _Later:
         """An answer to somebody whom the platform lets in, or why there may be one later."""
-        token = await self.identity.current()
+        await self._looked()
+        token = None if self.identity.is_wanted is False else await self.identity.current()
         self._note(token)
         found = await self._fresh(request, token)
         if _is_stranger(found):
-            other = await self.identity.renewed(token) if token is not None else None
+            other = await self._another(token)
             if other is not None:
                 found.close()
                 self._note(other)
@@ -94,7 +105,53 @@ class Asking:
             if _is_stranger(found):
                 found.close()
                 raise stranger(found.status, self.upstream.url, _account(token), self.identity.problem)
+        if isinstance(found, Answer):
+            self._tell(token)
         return found
+
+    async def _another(self, refused: Token | None) -> Token | None:
+        """The token to come back with: one that was withheld until somebody asked, or another than that which was refused."""
+        if refused is None and self.identity.is_wanted is False and self.identity.has_any:
+            self.identity.is_wanted = True
+            return await self.identity.current()
+        return await self.identity.renewed(refused) if refused is not None else None
+
+    async def _looked(self) -> None:
+        """Find out, once for all who come, whether the service asks who they are."""
+        if self.identity.is_wanted is None:
+            if self._looking is None:
+                self._looking = asyncio.create_task(self._look())
+            # Whoever leaves takes nothing away from those who wait for the same.
+            await asyncio.shield(self._looking)
+
+    async def _look(self) -> None:
+        try:
+            found = await self.upstream.ask(_ANYBODY, None)
+        finally:
+            self._looking = None
+        if isinstance(found, Answer):
+            self.identity.is_wanted = _is_wanted(found)
+            found.close()
+
+    def _tell(self, token: Token | None) -> None:
+        """Say once to whom which identity is shown, or that none is wanted."""
+        if self._has_told or not self.identity.has_any or (token is None and self.identity.is_wanted is not False):
+            return
+        self._has_told = True
+        if token is None:
+            why = f"{self.upstream.url} lets anybody in: no identity is needed there, and none is shown"
+            self.state.watch.said("identity", shown=False, to=self.upstream.url, message=why)
+            return
+        why = f"{self.upstream.url} is shown the identity of {_account(token)}: {token.kind}"
+        self.state.watch.said(
+            "identity",
+            shown=True,
+            to=self.upstream.url,
+            account=token.account,
+            audience=token.audience,
+            kind=token.kind,
+            message=why,
+        )
 
     async def _fresh(self, request: Outgoing, token: Token | None) -> Answer | _Later:
         """One attempt, begun anew when a kept connection turns out to be closed."""
@@ -150,6 +207,15 @@ class Asking:
         self.state.account = _account(token)
         self.state.ends_at = token.ends_at if token is not None and token.ends_at else None
         self.state.tell()
+
+
+def _is_wanted(found: Answer) -> bool | None:
+    """Whether an answer to nobody in particular says that somebody is wanted; None where it does not tell."""
+    what = verdict(found.status, found.headers, found.begin)
+    if what is Verdict.STRANGER:
+        return True
+    is_there = what is Verdict.PASS and (found.status < 300 or 400 <= found.status < 500)
+    return False if is_there else None
 
 
 def _is_stranger(found: Answer | _Later) -> TypeGuard[Answer]:

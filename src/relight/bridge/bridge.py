@@ -14,10 +14,12 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
-from relight.bridge import door
+from relight.background import in_background
+from relight.bridge import door, peer
 from relight.bridge.asking import Asking
 from relight.bridge.identity import Identity, Tokens
 from relight.bridge.news import Nobody, State, Watch
@@ -27,7 +29,7 @@ from relight.bridge.request import Asked, read
 from relight.bridge.upstream import Answer, Outgoing, Upstream, outgoing_headers
 from relight.bridge.wake import Waker
 from relight.clock import Clock, SystemClock
-from relight.errors import BodyTooLarge, ProviderRejected, RelightError, UsageError
+from relight.errors import BodyTooLarge, Forbidden, ProviderRejected, RelightError, UsageError
 from relight.values import format_bytes
 
 LOOPBACK: Final = "127.0.0.1"
@@ -46,6 +48,8 @@ class Options:
     manner: Manner = field(default_factory=Manner)
     key: str | None = None
     wakes: bool = True
+    all_users: bool = False
+    """Whether programs of other users of this machine may use it."""
 
 
 class Bridge:
@@ -59,6 +63,8 @@ class Bridge:
         self._upstream = Upstream(options.url.rstrip("/"), self.clock)
         self._asking = Asking(self._upstream, self.identity, self.state, self.clock, options.patience_s)
         self._waker = Waker(self._asking, self.clock, options.key)
+        self._guards = not options.all_users
+        self._let_in: WeakKeyDictionary[asyncio.BaseTransport, bool] = WeakKeyDictionary()
         self._runner: web.AppRunner | None = None
         self._ids = itertools.count(1)
 
@@ -88,13 +94,22 @@ class Bridge:
             await self.stop()
             why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {error.strerror}"
             raise UsageError(f"bridge: port {self._options.port} {why}", hint="choose another: --port 8788") from None
+        port = self._runner.addresses[0][1]
+        if self._guards:
+            self._guards = await in_background(lambda: peer.is_told((LOOPBACK, port)), "relight-peer")
         if self._options.wakes:
             self._waker.came()
-        return f"http://{LOOPBACK}:{self._runner.addresses[0][1]}"
+        return f"http://{LOOPBACK}:{port}"
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether it is for programs of this user alone."""
+        return self._guards
 
     async def stop(self) -> None:
         """Close everything; answers that still run break off."""
         await self._waker.close()
+        await self._asking.close()
         if self._runner is not None:
             await self._runner.cleanup()
         await self._upstream.close()
@@ -103,7 +118,7 @@ class Bridge:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         """One request, from its check to its last byte."""
         path = request.raw_path.partition("?")[0]
-        refusal = door.refusal(request.headers, request.raw_path)
+        refusal = door.refusal(request.headers, request.raw_path) or self._refusal(request)
         if refusal is not None:
             self.state.watch.said("refused", why=refusal.message)
             return await self._reply(request, read(request.method, path, b"")).fail(refusal)
@@ -125,6 +140,17 @@ class Bridge:
             self.state.left(has_failed=has_failed)
             seconds = round(self.clock.now() - began, 3)
             self.state.watch.said("answered", path=path, status=reply.status, failed=has_failed, seconds=seconds)
+
+    def _refusal(self, request: web.Request) -> Forbidden | None:
+        """Why whoever is at the other end of this connection may not use it; looked up once for all that it asks."""
+        transport = request.transport
+        if not self._guards or transport is None:
+            return None
+        may_pass = self._let_in.get(transport)
+        if may_pass is None:
+            client, here = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+            may_pass = self._let_in[transport] = peer.may_pass(peer.owner(client, here))
+        return None if may_pass else door.of_others()
 
     def _reply(self, request: web.Request, asked: Asked) -> Reply:
         return Reply(request, asked, self.clock, self._options.manner, f"bridge{next(self._ids)}")

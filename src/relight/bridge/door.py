@@ -34,6 +34,14 @@ def refusal(headers: Mapping[str, str], target: str) -> Forbidden | None:
     return None
 
 
+def of_others() -> Forbidden:
+    """Why a program of another user is refused."""
+    return Forbidden(
+        "bridge: it is for programs of the user who started it",
+        hint="start one as yourself, or have it started with --all-users",
+    )
+
+
 def _name(host: str) -> str | None:
     try:
         parts = urlsplit(f"//{host}")

@@ -22,6 +22,7 @@ HEADER: Final = "X-Serverless-Authorization"
 """Google looks at this one first, and leaves `Authorization` to the service."""
 SPARE_S: Final = 300.0
 """A token that ends sooner is not used any more: an answer may take minutes, and clocks differ."""
+_SERVICE_ACCOUNT: Final = ".gserviceaccount.com"
 _REST_S: Final = 10.0
 """After a failure nobody is asked for a token again for so long: that takes seconds, and each request would wait."""
 
@@ -48,6 +49,14 @@ class Token:
     text: str
     account: str | None
     ends_at: float
+    audience: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """Whose it is, and how far it goes, in words."""
+        if (self.account or "").endswith(_SERVICE_ACCOUNT):
+            return f"a service account's, for {self.audience or 'nobody in particular'} alone"
+        return "a user's, good for every service that lets them in"
 
     def __repr__(self) -> str:
         return f"Token({self.account!r}, ends_at={self.ends_at}, ***)"
@@ -60,9 +69,16 @@ class Identity:
         self._tokens, self._clock = tokens, clock
         self._minting: asyncio.Task[None] | None = None
         self._failed_at: float | None = None
+        self.is_wanted: bool | None = False if isinstance(tokens, NoTokens) else None
+        """Whether the service asks who comes; None: it has not been asked yet. Nobody is shown a token who does not."""
         self.token: Token | None = None
         self.problem: RelightError | None = None
         """Why there is none."""
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there is anybody who could give a token."""
+        return not isinstance(self._tokens, NoTokens)
 
     async def current(self) -> Token | None:
         """A token that is good for a while; None where there is none to be had, and `problem` says why."""
@@ -110,11 +126,12 @@ class Identity:
 def read(text: str) -> Token:
     """What a token says of itself, unchecked: that is for whoever it is shown to. One that says nothing is used once."""
     said = _claims(text)
-    account, ends_at = said.get("email"), said.get("exp")
+    account, ends_at, audience = said.get("email"), said.get("exp"), said.get("aud")
     return Token(
         text,
         account if isinstance(account, str) else None,
         float(ends_at) if isinstance(ends_at, int | float) else 0.0,
+        audience if isinstance(audience, str) else None,
     )
 
 

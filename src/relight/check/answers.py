@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from relight.check.question import Finish, Question, Turn
-from relight.check.unit import HELLO, Check, Heard, Place
+from relight.check.unit import FEW, HELLO, Check, Heard, Place
 from relight.check.verdict import Outcome, failed, passed, shown, unsupported, unsure
 
 _FOREIGN: Final = "Grüße, 世界 🔥"
@@ -24,14 +24,16 @@ _FOREIGN_SCHEMA: Final = {
 
 
 async def _plain(place: Place) -> Outcome:
-    return _first(place, await place.ask(place.question(HELLO, stream=False)))
+    return await _first(place, stream=False)
 
 
 async def _stream(place: Place) -> Outcome:
-    return _first(place, await place.ask(place.question(HELLO, stream=True)))
+    return await _first(place, stream=True)
 
 
-def _first(place: Place, heard: Heard) -> Outcome:
+async def _first(place: Place, *, stream: bool) -> Outcome:
+    limit = 2 * FEW if place.session.settings.is_quick else 6 * FEW
+    heard = await place.ask(place.question(HELLO, stream=stream, max_tokens=limit))
     place.session.heard[f"{place.tongue.name}.{place.name}"] = heard
     if heard.is_missing:
         return unsupported(f"{place.tongue.path} is not there (status {heard.reply.status})")
@@ -50,7 +52,7 @@ def _known(place: Place) -> list[Heard]:
 
 async def _letter(place: Place) -> Outcome:
     notes = [note for heard in _known(place) for note in heard.answer.notes]
-    return failed("; ".join(dict.fromkeys(notes))) if notes else passed("nothing is left out")
+    return failed("; ".join(dict.fromkeys(notes))) if notes else passed("complete")
 
 
 async def _usage(place: Place) -> Outcome:
@@ -90,8 +92,8 @@ async def _cut(place: Place) -> Outcome:
 
 async def _parts(place: Place) -> Outcome:
     turns = (Turn("system", "You are brief."), Turn("user", "Hello."), Turn("assistant", "Hello."), place.user(HELLO))
-    heard = await place.ask(Question(turns, stream=place.streams, as_parts=True))
-    return failed(heard.problem) if heard.problem else passed("lists of parts are taken")
+    heard = await place.ask(Question(turns, FEW, stream=place.streams, as_parts=True))
+    return failed(heard.problem) if heard.problem else passed("taken")
 
 
 async def _unicode(place: Place) -> Outcome:
@@ -129,7 +131,7 @@ async def _schema(place: Place) -> Outcome:
         if heard.answer.finish == Finish.LENGTH and said.startswith("{"):
             return unsure("the answer was cut off before it could be judged")
         return failed(f"the answer does not fit the schema: {shown(said, 60)!r}")
-    return passed("the answer fits the schema")
+    return passed("the answer fits")
 
 
 async def _clamp(place: Place) -> Outcome:
@@ -137,14 +139,14 @@ async def _clamp(place: Place) -> Outcome:
     heard = await place.ask(place.question(HELLO, max_tokens=limit, stream=True), until=place.has_begun)
     if heard.refusal is not None or heard.reply.broke:
         return failed(heard.problem or "")
-    return passed(f"max_tokens {limit} is taken")
+    return passed(f"{limit:,} is taken")
 
 
 async def _no_limit(place: Place) -> Outcome:
     heard = await place.ask(place.question(HELLO, max_tokens=None, stream=True), until=place.has_begun)
     if heard.refusal is not None or heard.reply.broke:
         return failed(heard.problem or "")
-    return passed("a request without max_tokens is taken")
+    return passed("taken")
 
 
 async def _newer_limit(place: Place) -> Outcome:
@@ -158,20 +160,20 @@ async def _newer_limit(place: Place) -> Outcome:
 
 async def _large(place: Place) -> Outcome:
     padding = {"metadata": {"note": "x" * (1 << 20)}}
-    said = place.question(HELLO)
+    said = place.question(HELLO, max_tokens=FEW)
     body = {**place.tongue.body(said, place.session.model), **padding}
     heard = place.read(said, (await place.post(body, what="1 MiB in a field that no server reads")).reply)
-    return failed(heard.problem) if heard.problem else passed("1 MiB is taken")
+    return failed(heard.problem) if heard.problem else passed("taken")
 
 
 CHECKS: Final = (
     Check(
         "plain", "whole answer", _plain, "OpenHands, mini-swe-agent and every SDK ask so",
-        "look at what came: the status says who failed", needs=(), is_essential=True,
+        "look at what came: the status says who failed", needs=(),
     ),
     Check(
         "stream", "streamed answer, events in order", _stream, "all agents but OpenHands stream, and stop at the first fault",
-        "send the events in the dialect's order, and an end", needs=(), is_essential=True,
+        "send the events in the dialect's order, and an end", needs=(),
     ),
     Check(
         "letter", "nothing of the form is left out", _letter, "no agent that is known breaks on it, but a strict client may",
@@ -179,15 +181,15 @@ CHECKS: Final = (
     ),
     Check(
         "usage", "tokens are counted", _usage, "agents compact their history by these counts",
-        "send usage, in streams with include_usage as well", is_essential=True,
+        "send usage, in streams with include_usage as well",
     ),
     Check(
         "finish", "the end is told from a cut", _finish, "agents go on where an answer was cut off, and stop where it ended",
-        "give stop at an end and length at max_tokens", is_essential=True,
+        "give stop at an end and length at max_tokens",
     ),
     Check(
         "parts", "content as a list of parts", _parts, "Qwen Code, OpenHands and Claude Code send lists",
-        "take text and lists of parts from every role", is_essential=True,
+        "take text and lists of parts from every role",
     ),
     Check(
         "unicode", "no character is cut in two", _unicode, "a broken character spoils a file that an agent writes",
@@ -200,16 +202,15 @@ CHECKS: Final = (
     Check(
         "clamp", "max_tokens beyond the context", _clamp,
         "Qwen Code and Claude Code ask for 32,000, Claude Code Router for 128,000",
-        "lower it to what fits, do not refuse it", needs=("stream",), is_essential=True,
+        "lower it to what fits, do not refuse it", needs=("stream",),
     ),
     Check(
         "no_limit", "no max_tokens", _no_limit, "OpenHands, Aider, Cline and Codex send none",
         "end answers at a limit of the server's own", needs=("stream",), dialects=("chat", "responses", "ollama"),
-        is_essential=True,
     ),
     Check(
         "newer_limit", "max_completion_tokens", _newer_limit, "Pi, and every newer OpenAI client", "read it as max_tokens",
-        dialects=("chat",), is_essential=True,
+        dialects=("chat",),
     ),
     Check(
         "large", "a body of 1 MiB", _large, "histories with files in them grow to that",

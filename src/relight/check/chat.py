@@ -172,6 +172,8 @@ def _message(turn: Turn, *, as_parts: bool) -> Json:
     said: Json = {"role": turn.role}
     if as_parts:
         said["content"] = None if turn.text is None else [{"type": "text", "text": turn.text}]
+    elif turn.picture is not None:
+        said["content"] = [{"type": "text", "text": turn.text}, {"type": "image_url", "image_url": {"url": turn.data_url}}]
     elif turn.text is not None:
         said["content"] = turn.text
     if turn.role == "tool" and turn.answers is not None:

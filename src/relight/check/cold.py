@@ -11,12 +11,17 @@ from relight.check.events import Chunk, lines, server_sent
 from relight.check.question import Tongue
 from relight.check.unit import HELLO, Heard, Place, Session
 from relight.check.verdict import Outcome, failed, passed, unsure
+from relight.values import counted
 
 _NO_WAIT: Final = unsure("no word came to wait for")
 # `/v1/responses` may have comments alone for so long: its official client wants response.created before any other event.
 _COMMENTS_S: Final = {"responses": 120.0}
 _BYTES_COUNT: Final = ("messages",)
 """Dialects whose agents take comments for life."""
+_SHORTEST_S: Final = 5.0
+"""A wait below this tells nothing: models that are awake take as long to read a prompt."""
+_RHYTHM: Final = 2 / 3
+"""In a shorter wait than the longest silence that is allowed, life that came says that more would: if it parted the wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,9 @@ async def first_answer(session: Session, tongues: Sequence[Tongue]) -> tuple[Out
         if not heard.is_missing:
             return await _judged(place, heard)
     said = ", ".join(tongue.path for tongue in tongues)
-    return failed(f"none of {said} is there", "name the address of an API that agents speak"), _NO_WAIT
+    return failed(
+        f"none of {said} is there", "name the address of an API that agents speak, or another dialect with --dialect"
+    ), _NO_WAIT
 
 
 async def _judged(place: Place, heard: Heard) -> tuple[Outcome, Outcome]:
@@ -96,9 +103,11 @@ async def _whole(place: Place, streamed: Heard) -> Outcome:
 def judge(dialect: str, wait: Wait, gap_s: float) -> Outcome:
     """Whether agents stay through a wait like this that lasts as long as it likes."""
     seen = f"first byte after {wait.byte_at:.1f} s, first word after {wait.word_at:.1f} s"
+    if wait.word_at < _SHORTEST_S:
+        return unsure(f"{seen}: no wait to be kept alive in (try when it is asleep, or --sleep)")
     if wait.word_at < gap_s:
-        return unsure(f"{seen}: there was no wait to be kept alive in (try when it is asleep, or --sleep)")
-    came = f"{seen}; {wait.events} events and {wait.comments} comments until then"
+        return _judge_short(dialect, wait, seen)
+    came = f"{seen}; {_life(wait)}"
     if wait.any_gap > gap_s:
         return failed(
             f"{came}; silence of up to {wait.any_gap:.0f} s",
@@ -109,4 +118,22 @@ def judge(dialect: str, wait: Wait, gap_s: float) -> Outcome:
             f"{came}; comments alone for up to {wait.real_gap:.0f} s",
             "send real events (chat: a chunk with choices []): comments do not count for Qwen Code (240 s) and Codex (300 s)",
         )
-    return passed(f"{came}, never more than {wait.real_gap:.0f} s apart")
+    return passed(f"{came}, never more than {_silence(dialect, wait):.0f} s apart")
+
+
+def _judge_short(dialect: str, wait: Wait, seen: str) -> Outcome:
+    """A wait that ended before anybody would have left: by the longest silence in it, if that tells."""
+    silence = _silence(dialect, wait)
+    came = f"{seen}; {_life(wait)}, silence of up to {silence:.1f} s"
+    if silence <= wait.word_at * _RHYTHM:
+        return passed(came)
+    return unsure(f"{came}: the wait was too short to tell whether more would have come")
+
+
+def _life(wait: Wait) -> str:
+    return f"{counted(wait.events, 'event')} and {counted(wait.comments, 'comment')} until then"
+
+
+def _silence(dialect: str, wait: Wait) -> float:
+    """The longest time without what the agents of the dialect take for life."""
+    return wait.any_gap if dialect in _BYTES_COUNT else wait.real_gap

@@ -7,7 +7,7 @@ from typing import Any, Final
 from relight.check.http import Auth, Reply
 from relight.check.question import Json, Question, Turn, number, obj, objs, text
 from relight.check.tools import TIME, WEATHER
-from relight.check.unit import HELLO, Check, Place
+from relight.check.unit import FEW, HELLO, Check, Place
 from relight.check.verdict import Outcome, failed, passed, shown, unsupported, unsure
 
 _MISSING: Final = (404, 405, 501)
@@ -44,7 +44,7 @@ _BETAS: Final = {"anthropic-version": "2023-06-01", "anthropic-beta": "claude-co
 async def _extras(place: Place) -> Outcome:
     is_messages = place.tongue.name == "messages"
     how: dict[str, Any] = {"headers": _BETAS, "query": "?beta=true"} if is_messages else {}
-    heard = await place.ask(place.question(HELLO, more=_EXTRAS[place.tongue.name]), **how)
+    heard = await place.ask(place.question(HELLO, max_tokens=FEW, more=_EXTRAS[place.tongue.name]), **how)
     return failed(heard.problem) if heard.problem else passed("unknown fields are passed over")
 
 
@@ -59,13 +59,25 @@ async def _roles(place: Place) -> Outcome:
         place.user(HELLO),
         Turn("assistant", ""),
     )
-    heard = await place.ask(Question(turns, stream=place.streams))
+    heard = await place.ask(Question(turns, FEW, stream=place.streams))
     return failed(heard.problem) if heard.problem else passed("taken")
+
+
+async def _several(place: Place) -> Outcome:
+    heard = await place.ask(place.question(HELLO, stream=False, max_tokens=FEW, more={"n": 2}))
+    if heard.refusal is not None and (heard.reply.status or 0) < 500:
+        return unsupported(f"refused: {heard.problem}")
+    if heard.problem:
+        return failed(heard.problem)
+    places = [number(choice.get("index")) for choice in objs((heard.reply.json() or {}).get("choices"))]
+    if len(places) == 1:
+        return unsupported("passed over: one answer came where two were asked for")
+    return passed("two answers came") if places == [0, 1] else failed(f"two answers were asked for, and these came: {places}")
 
 
 async def _system_inside(place: Place) -> Outcome:
     turns = (Turn("user", "Hello."), Turn("system", "You are brief."), place.user(HELLO))
-    heard = await place.ask(Question(turns, stream=place.streams))
+    heard = await place.ask(Question(turns, FEW, stream=place.streams))
     return failed(heard.problem) if heard.problem else passed("taken")
 
 
@@ -97,7 +109,7 @@ async def _items(place: Place) -> Outcome:
         {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"city": "Oslo"}'},
         {"type": "function_call_output", "call_id": "call_1", "output": "12 degrees"},
     ]
-    heard = await place.ask(Question((), stream=place.streams, tools=(WEATHER,), more={"input": items}))
+    heard = await place.ask(Question((), FEW, stream=place.streams, tools=(WEATHER,), more={"input": items}))
     return failed(heard.problem) if heard.problem else passed("taken")
 
 
@@ -109,7 +121,7 @@ async def _kinds(place: Place) -> Outcome:
         {"type": "namespace", "name": "clock", "description": "Clocks.", "tools": [inner]},
         {"type": "web_search"},
     ]
-    heard = await place.ask(place.question(HELLO, more={"tools": tools}))
+    heard = await place.ask(place.question(HELLO, max_tokens=FEW, more={"tools": tools}))
     return failed(heard.problem) if heard.problem else passed("taken")
 
 
@@ -157,14 +169,18 @@ _RESPONSES: Final = ("responses",)
 _OLLAMA: Final = ("ollama",)
 
 CHECKS: Final = (
-    Check("extras", "fields that agents send", _extras, "every agent sends some", _IGNORE, is_essential=True),
+    Check("extras", "fields that agents send", _extras, "every agent sends some", _IGNORE),
     Check(
         "roles", "roles in any order", _roles, "OpenCode's titles, Aider, agents that were interrupted",
-        "mend what the template rejects", dialects=("chat",), is_essential=True,
+        "mend what the template rejects", dialects=("chat",),
+    ),
+    Check(
+        "n", "several answers to one question", _several, "programs that choose the best of several answers",
+        "give each its index in choices, or answer 400", needs=("plain",), dialects=("chat",),
     ),
     Check(
         "system_inside", "system inside messages", _system_inside, "Claude Code puts 9 KB there",
-        "take the role system anywhere", dialects=_MESSAGES, is_essential=True,
+        "take the role system anywhere", dialects=_MESSAGES,
     ),
     Check(
         "thread", "threads are refused so that clients know", _thread,
@@ -174,11 +190,11 @@ CHECKS: Final = (
     Check("count_tokens", "tokens are counted beforehand", _count, "clients that fit a prompt", "serve it", dialects=_MESSAGES),
     Check(
         "items", "a turn of Codex's", _items, "Codex sends developer messages and sealed reasoning back",
-        "take every kind of item", dialects=_RESPONSES, is_essential=True,
+        "take every kind of item", dialects=_RESPONSES,
     ),
     Check(
         "kinds", "tools that are no functions", _kinds, "Codex offers a namespace and a web search",
-        "serve what is a function, pass over the rest", dialects=_RESPONSES, is_essential=True,
+        "serve what is a function, pass over the rest", dialects=_RESPONSES,
     ),
     Check(
         "previous", "a previous response is known or refused", _previous, "who relies on it loses the conversation",

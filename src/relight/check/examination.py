@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from relight.check import answers, dialects, limits, sharing, tools
+from relight.check import answers, dialects, limits, seen, sharing, tools
 from relight.check.chat import Chat
 from relight.check.cold import first_answer
 from relight.check.http import Line, Reply
 from relight.check.messages import Messages
 from relight.check.models import BESIDE, LISTED
-from relight.check.needs import Catalogued, Need, conclude, needs, touched
+from relight.check.needs import Catalogued, Need, conclude, is_judged, needs, touched
 from relight.check.ollama import Ollama
 from relight.check.question import Tongue
 from relight.check.reach import LAYERS
 from relight.check.responses import Responses
 from relight.check.unit import Check, Layer, Place, Session, Settings
+from relight.check.vectors import EMBEDDINGS
 from relight.check.verdict import Finding, Outcome, Report, Status, shown, skipped
 from relight.clock import Clock, SystemClock
 from relight.errors import ExitCode, UsageError
@@ -29,17 +30,22 @@ from relight.values import Secret
 
 CHECKS: Final = (
     *answers.CHECKS,
+    *seen.CHECKS,
     *tools.CHECKS,
     *dialects.CHECKS,
     *limits.CHECKS,
     *sharing.CHECKS,
 )
 """Those of a dialect, in their order."""
+ASIDE: Final = (*BESIDE, EMBEDDINGS)
+"""What concerns no dialect, and keeps nobody from going on."""
+WAY: Final = (*(layer.name for layer in (*LAYERS, LISTED)), "wake", "keepalive")
+"""What comes before all others, whatever is asked."""
 TONGUES: Final[tuple[Tongue, ...]] = (Chat(), Responses(), Messages(), Ollama())
 _NETWORK: Final = ("name", "tcp", "tls", "identity")
 _SILENT: Final = 3
 _ENDINGS: Final = ("/chat/completions", "/responses", "/messages", "/models", "/v1")
-_WAKE: Final = ("wake", "the first answer", "nothing else can be known before it", "")
+_WAKE: Final = ("wake", "the first answer", "every agent; nothing else can be known before it", "")
 _KEEPALIVE: Final = (
     "keepalive",
     "clients are kept while it wakes",
@@ -102,9 +108,12 @@ class Examination:
         async with Line(self._target.url, self._target.key, self._clock) as line:
             session = Session(line, self._settings, self._clock, model=self._target.model or "")
             self._session = session
-            if await self._reach(session) and await self._wake(session):
-                for tongue in self._tongues():
-                    await self._dialect(session, tongue)
+            if await self._reach(session):
+                await self._beside(session, BESIDE)
+                if not self._chats() or await self._wake(session):
+                    for tongue in self._tongues():
+                        await self._dialect(session, tongue)
+                    await self._beside(session, (EMBEDDINGS,))  # last: its model may take the memory of the one that chats
         self._is_complete = True
         return self.report()
 
@@ -113,19 +122,28 @@ class Examination:
         session = self._session
         context = session.context if session else None
         is_reached = any(finding.check == "wake" and finding.status is Status.PASS for finding in self.findings)
-        asked = [need for need in self.needs if need.dialect in self._settings.dialects]
-        agents = [conclude(need, self.findings, context) for need in asked] if is_reached else []
+        speaking = [need for need in self.needs if need.dialect in self._settings.dialects] if is_reached else []
+        judged = [need for need in speaking if is_judged(need, self.findings, self._settings.only)]
+        agents = tuple(conclude(need, self.findings, context) for need in judged)
         model = session.model if session and session.model else self._target.model
-        return Report(self._target.url, model, context, tuple(self.findings), tuple(agents), self._is_complete)
+        spoken = tuple(tongue.name for tongue in self._tongues())
+        return Report(self._target.url, model, context, tuple(self.findings), agents, self._is_complete, spoken)
 
     async def _reach(self, session: Session) -> bool:
         for layer in (*LAYERS, LISTED):
             if not await self._layer(session, layer):
                 return False
-        if not self._settings.is_quick and not self._settings.only:
-            for layer in BESIDE:
-                await self._layer(session, layer)
         return True
+
+    async def _beside(self, session: Session, layers: Sequence[Layer]) -> None:
+        only = self._settings.only
+        for layer in layers:
+            if layer.name in only or not (only or self._settings.is_quick):
+                await self._layer(session, layer)
+
+    def _chats(self) -> bool:
+        """Whether anything is asked that a chat has to work for."""
+        return not self._settings.only or bool(self._settings.only - {layer.name for layer in ASIDE})
 
     async def _layer(self, session: Session, layer: Layer) -> bool:
         self._begin(session, layer.title)
@@ -165,14 +183,22 @@ class Examination:
     def _chosen(self, dialect: str) -> list[Check]:
         able = [check for check in CHECKS if dialect in check.dialects]
         only = self._settings.only
-        if not only:
-            return [check for check in able if check.is_essential or not self._settings.is_quick]
+        if not only and not self._settings.is_quick:
+            return able
         wanted = {check.name for check in able if {check.name, f"{dialect}.{check.name}"} & only}
+        if not only:
+            wanted = self._deciding(dialect)
         before: set[str] = set()
         while before != wanted:
             before = set(wanted)
             wanted |= {name for check in able if check.name in before for need in check.needs for name in need.split("|")}
         return [check for check in able if check.name in wanted]
+
+    def _deciding(self, dialect: str) -> set[str]:
+        """What the wanted agents cannot do without, or all of the dialect's."""
+        speaking = [need for need in self.needs if need.dialect == dialect]
+        wanted = [need for need in speaking if need.slug in self._settings.agents] or speaking
+        return {name for need in wanted for name in need.must}
 
     def _unmet(self, session: Session, dialect: str, check: Check) -> str | None:
         """The first check that this one needs and that did not pass."""
@@ -184,6 +210,7 @@ class Examination:
 
     def _begin(self, session: Session, what: str) -> None:
         self._doing(what)
+        session.tell = lambda said: self._doing(f"{what}: {said}")
         session.line.log.clear()
 
     def _note(self, session: Session, name: str, about: tuple[str, str, str], outcome: Outcome, began: float) -> None:

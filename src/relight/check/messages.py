@@ -192,9 +192,11 @@ def _message(turn: Turn, *, as_parts: bool) -> Json:
         content: object = [{"type": "text", "text": turn.text or ""}] if as_parts else turn.text or ""
         result = {"type": "tool_result", "content": content}
         return {"role": "user", "content": [result if turn.answers is None else {**result, "tool_use_id": turn.answers}]}
-    if not turn.calls and not as_parts:
+    if not (turn.calls or turn.picture or as_parts):
         return {"role": turn.role, "content": turn.text or ""}
     blocks: list[Json] = [{"type": "text", "text": turn.text}] if turn.text is not None else []
+    if turn.picture is not None:
+        blocks.append({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": turn.picture}})
     return {"role": turn.role, "content": blocks + [_call(call) for call in turn.calls]}
 
 

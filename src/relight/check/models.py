@@ -24,7 +24,7 @@ async def _models(session: Session) -> Outcome:
         return failed(
             f"{shown(session.model, 60)} is not listed; there is {shown(', '.join(names), 120)}", "name one of them with --model"
         )
-    session.context = session.settings.context or await _context(session)
+    await _sizes(session)
     return passed(f"{counted(len(names), 'model')}: {shown(', '.join(names), 100)}")
 
 
@@ -61,15 +61,23 @@ def _chats(capabilities: object) -> bool:
 _CONTEXT: Final = ("context_length", "max_model_len", "context_window", "max_context_length")
 
 
-async def _context(session: Session) -> int | None:
-    """Tokens that a request may use, as the list or llama.cpp says."""
-    said = [number(session.facts.get(name)) for name in _CONTEXT] + [number(obj(session.facts.get("meta")).get("n_ctx"))]
-    if found := next((count for count in said if count), None):
-        return found
-    if "relight" in session.facts:
-        return None
-    props = (await session.line.ask("GET", "/props", within_s=session.settings.request_s)).json() or {}
-    return number(obj(props.get("default_generation_settings")).get("n_ctx"))
+async def _sizes(session: Session) -> None:
+    """Tokens that a request may use, and requests that are answered at once, as the list or llama.cpp says."""
+    facts = session.facts
+    said = [number(facts.get(name)) for name in _CONTEXT] + [number(obj(facts.get("meta")).get("n_ctx"))]
+    session.slots = number(obj(facts.get("relight")).get("parallel"))
+    if "relight" not in facts:
+        props = await _props(session)
+        said.append(number(obj(props.get("default_generation_settings")).get("n_ctx")))
+        session.slots = number(props.get("total_slots"))
+    session.context = session.settings.context or next((count for count in said if count), None)
+
+
+async def _props(session: Session) -> Json:
+    """What llama.cpp tells of itself. Others need not know the path, which is no evidence of anything."""
+    reply = await session.line.ask("GET", "/props", within_s=session.settings.request_s)
+    session.line.log.pop()
+    return reply.json() or {}
 
 
 async def _union(session: Session) -> Outcome:
@@ -89,7 +97,7 @@ async def _one(session: Session) -> Outcome:
     reply = await session.line.ask("GET", path, within_s=session.settings.request_s)
     if reply.status in (404, 405, 501):
         return unsupported("a model alone cannot be asked for")
-    return passed("told") if text((reply.json() or {}).get("id")) == session.model else failed(f"not told: {reply.came}")
+    return passed("by its name") if text((reply.json() or {}).get("id")) == session.model else failed(f"not told: {reply.came}")
 
 
 async def _hello(session: Session) -> Outcome:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
 from relight.check.verdict import Conclusion, Finding, Status
 
-_WORKS: Final = ("tools.auto", "history.tools", "extras")
+_WORKS: Final = ("tools.shown", "tools.auto", "history.tools", "extras")
 _BETTER: Final = (
     "usage",
     "finish",
@@ -23,7 +24,7 @@ _BETTER: Final = (
 )
 # What programs use that are written with a library depends on the program.
 _LIBRARY: Final = ("plain", "stream", "extras")
-_STRUCTURED: Final = ("usage", "finish", "schema", "tools.auto", "history.tools")
+_STRUCTURED: Final = ("usage", "finish", "schema", "tools.shown", "tools.auto", "history.tools")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,24 @@ def needs(catalogue: Sequence[Catalogued]) -> list[Need]:
             like = replace(by_dialect.get(one.dialect, known["cline"]), dialect=one.dialect, context=0)
         known[one.slug] = replace(like, slug=one.slug, name=one.name, context=one.context or like.context, slim=one.slim)
     return list(known.values())
+
+
+def dialect_of_most(wanted: Sequence[Need]) -> str:
+    """The dialect that most of these agents speak; of several, that of the one named first."""
+    return Counter(need.dialect for need in wanted).most_common(1)[0][0]
+
+
+def is_judged(need: Need, findings: Sequence[Finding], only: Set[str] = frozenset()) -> bool:
+    """Whether enough was asked to say anything of this agent: all that it cannot do without, or something that broke.
+
+    Where single checks were asked for (`only`, with or without their dialect), they have to concern it.
+    """
+    if only and not any({name, f"{need.dialect}.{name}"} & only for name in (*need.must, *need.better)):
+        return False
+    found = {finding.check: finding for finding in findings}
+    status, _ = _verdict(need, found)
+    asked = all(f"{need.dialect}.{name}" in found for name in need.must)
+    return asked or status in (Status.FAIL, Status.UNSUPPORTED)
 
 
 def conclude(need: Need, findings: Sequence[Finding], context: int | None) -> Conclusion:

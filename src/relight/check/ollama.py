@@ -94,6 +94,8 @@ def _take(answer: Answer, said: Json) -> None:
 
 def _message(turn: Turn) -> Json:
     said: Json = {"role": turn.role, "content": turn.text or ""}
+    if turn.picture is not None:
+        said["images"] = [turn.picture]
     if turn.calls:
         # Arguments are an object here, come what may.
         calls = [{"name": call.name, "arguments": json_object(call.arguments.encode()) or {}} for call in turn.calls]

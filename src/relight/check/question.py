@@ -46,6 +46,13 @@ class Turn:
     text: str | None = None
     calls: tuple[Call, ...] = ()
     answers: str | None = None
+    picture: str | None = None
+    """A PNG file in base64, which the text is about."""
+
+    @property
+    def data_url(self) -> str:
+        """The picture as an address that holds it."""
+        return f"data:image/png;base64,{self.picture}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,7 @@ class Question:
         found += [f"tools {', '.join(tool.name for tool in self.tools)}"] if self.tools else []
         found += [f"tool_choice {self.choice}"] if self.choice else []
         found += ["JSON schema"] if self.schema else []
+        found += ["a picture"] if any(turn.picture for turn in self.turns) else []
         found += ["content as parts"] if self.as_parts else []
         found += [f"at most {self.max_tokens} tokens"] if self.max_tokens is not None else []
         return ", ".join([*found, *self.more])

@@ -122,7 +122,7 @@ async def _identity(session: Session) -> Outcome:
         return failed("a page for people, where models should be listed", "name the address of the API")
     if reply.is_html and b"robot.png" in reply.body:
         return failed(f"Google answers {reply.status}: it knows no service of this address", "relight status shows the address")
-    return passed("nobody stands in front")
+    return passed("no proxy, no platform")
 
 
 async def _listed(session: Session) -> Reply:

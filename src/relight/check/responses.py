@@ -164,7 +164,9 @@ def _items(turn: Turn) -> list[Json]:
     if turn.text is not None:
         kind = "output_text" if turn.role == "assistant" else "input_text"
         role = "developer" if turn.role == "system" else turn.role
-        items.append({"type": "message", "role": role, "content": [{"type": kind, "text": turn.text}]})
+        parts: list[Json] = [{"type": kind, "text": turn.text}]
+        parts += [{"type": "input_image", "image_url": turn.data_url, "detail": "auto"}] if turn.picture is not None else []
+        items.append({"type": "message", "role": role, "content": parts})
     for call in turn.calls:
         known = {} if call.id is None else {"call_id": call.id}
         items.append({"type": "function_call", **known, "name": call.name, "arguments": call.arguments})

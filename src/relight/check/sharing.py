@@ -11,7 +11,10 @@ from relight.check.verdict import Outcome, failed, passed, unsure
 
 _LONG: Final = "Count from 1 to 1000, in words, without leaving out any number."
 _LONG_TOKENS: Final = 600
-_LEFT: Final = 4
+_AT_ONCE: Final = 4
+_FEWEST, _MOST = 4, 64
+_UNTOLD: Final = 16
+"""Answers that are left where nobody says how many the server gives at once: slots beyond that are not found out."""
 _AGAIN_S: Final = 0.2
 
 
@@ -30,25 +33,50 @@ async def _together(place: Place) -> Outcome:
 
 
 async def _gone(place: Place) -> Outcome:
-    """Begin several long answers, leave each at its first word, and see that the next request does not wait for them."""
+    """Begin long answers, as many as there are slots, leave each at its first word; the next request does not wait for them."""
     before = await place.ask(place.question(HELLO, max_tokens=4))
     if before.problem:
         return failed(before.problem)
-    left = await asyncio.gather(*(_leave(place) for _ in range(_LEFT)))
-    begun = [one for one in left if not one.reply.is_busy]  # how the others are refused is another check
-    if broken := next((one for one in begun or left if one.reply.broke or one.refusal is not None), None):
-        return failed(f"a long answer did not begin: {broken.problem}")
-    if all(place.tongue.told(one.reply.chunks).finish for one in begun):
+    patience = place.session.settings.settle_s + (_AT_ONCE + 2) * before.reply.ended_at
+    left: list[Heard] = []
+    while len(left) < _wanted(place):
+        wave = await asyncio.gather(*(_leave(place, patience) for _ in range(_AT_ONCE)))
+        begun = [one for one in wave if place.tongue.has_begun(one.reply.chunks)]
+        late = next((one for one in wave if one.reply.was_late), None)
+        if late is not None and (left or begun):
+            return _taken(len(left) + len(begun), patience)
+        # How those are refused that come too many is another check.
+        broken = next((one for one in wave if one not in begun and (not one.reply.is_busy or not (left or begun))), None)
+        if broken is not None:
+            return failed(f"a long answer did not begin: {broken.problem or 'not a word came'}")
+        left += begun
+        if not begun:
+            break  # all were refused, which a server may do
+    if all(place.tongue.told(one.reply.chunks).finish for one in left):
         return unsure("the answers were over before they could be left")
-    patience = place.session.settings.settle_s + 3 * before.reply.ended_at
-    after = await _after(place, patience)
+    return await _next(place, before, len(left), patience)
+
+
+def _wanted(place: Place) -> int:
+    """How many answers to leave: all slots have to have been taken once."""
+    slots = place.session.slots
+    return _UNTOLD if slots is None else min(max(slots, _FEWEST), _MOST)
+
+
+async def _next(place: Place, before: Heard, left: int, patience_s: float) -> Outcome:
+    after = await _after(place, patience_s)
     if after.reply.was_late or after.reply.is_busy:
-        return failed(f"{len(begun)} answers were left, and {patience:.0f} s later their slots were still taken")
+        return _taken(left, patience_s)
     if after.problem:
         return failed(after.problem)
-    return passed(
-        f"{len(begun)} answers were left, the next one took {after.reply.ended_at:.1f} s ({before.reply.ended_at:.1f} s before)"
-    )
+    took, usual = after.reply.ended_at, before.reply.ended_at
+    slots = place.session.slots
+    of = "slots were not told" if slots is None else f"of {slots} slots"
+    return passed(f"{left} answers were left ({of}), the next one took {took:.1f} s ({usual:.1f} s before)")
+
+
+def _taken(left: int, patience_s: float) -> Outcome:
+    return failed(f"{left} answers were left, and {patience_s:.0f} s later their slots were still taken")
 
 
 async def _after(place: Place, patience_s: float) -> Heard:
@@ -62,17 +90,18 @@ async def _after(place: Place, patience_s: float) -> Heard:
         await clock.sleep(_AGAIN_S)
 
 
-async def _leave(place: Place) -> Heard:
-    return await place.ask(place.question(_LONG, stream=True, max_tokens=_LONG_TOKENS), until=place.has_begun)
+async def _leave(place: Place, within_s: float) -> Heard:
+    said = place.question(_LONG, stream=True, max_tokens=_LONG_TOKENS)
+    return await place.ask(said, within_s=within_s, until=place.has_begun)
 
 
 CHECKS: Final = (
     Check(
         "together", "two at a time", _together, "Claude Code and OpenCode ask for a title beside the first question",
-        "queue what cannot be answered at once", is_essential=True,
+        "queue what cannot be answered at once",
     ),
     Check(
         "gone", "a client that leaves frees its slot", _gone, "every agent that gave up asks again, and waits behind itself",
-        "stop generating when the connection closes (a proxy in between may hide that)", needs=("stream",), is_essential=True,
+        "stop generating when the connection closes (a proxy in between may hide that)", needs=("stream",),
     ),
 )  # fmt: skip

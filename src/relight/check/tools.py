@@ -5,13 +5,13 @@ What depends on a model's will (a call that nobody forces) is told apart from wh
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any, Final
 
 from relight.check.question import Call, Finish, Question, Tool, Turn, misfit
-from relight.check.unit import Check, Heard, Place, Run
-from relight.check.verdict import Outcome, failed, passed, shown, unsure
+from relight.check.unit import FEW, Check, Heard, Place, Run
+from relight.check.unread import resembles_call, unread_call
+from relight.check.verdict import Outcome, Status, failed, passed, shown, unsure
 
 WEATHER: Final = Tool(
     "weather",
@@ -33,15 +33,13 @@ TIME: Final = Tool(
         "additionalProperties": False,
     },
 )
-_TOOLS: Final = (WEATHER, TIME)
-_BY_NAME: Final = {tool.name: tool for tool in _TOOLS}
-_ASK: Final = "How is the weather in Oslo? Use the tool weather."
+TOOLS: Final = (WEATHER, TIME)
+_BY_NAME: Final = {tool.name: tool for tool in TOOLS}
+ASK: Final = "How is the weather in Oslo? Use the tool weather."
 _ASK_TWICE: Final = "How is the weather in Oslo, and how in Lima? Call the tool weather twice, once for each, at the same time."
 _WITH_CHOICE: Final = ("chat", "responses", "messages")
 # Where arguments are text, which need not be JSON; elsewhere they are an object.
 _AS_TEXT: Final = ("chat", "responses")
-# How models write a call that the server has not recognised.
-_MARKUP: Final = re.compile(r"<tool_call>|<function=|<\|python_tag\|>|\[TOOL_CALLS\]|\"name\"\s*:\s*\"(weather|time)\"")
 _THANKS: Final = "Thank you. Reply with the one word OK."
 _TOKENS: Final = 96
 
@@ -63,7 +61,7 @@ def _wrong(heard: Heard, place: Place) -> str | None:
 
 
 async def _auto(place: Place) -> Outcome:
-    return await _willing(place, _ASK, 1)
+    return await _willing(place, ASK, 1)
 
 
 async def _parallel(place: Place) -> Outcome:
@@ -72,18 +70,31 @@ async def _parallel(place: Place) -> Outcome:
 
 async def _willing(place: Place, words: str, wanted: int) -> Outcome:
     """Ask for calls that the model may leave."""
-    seen = []
+    seen, said = [], ""
     for stream in place.forms:
         choice = "auto" if place.tongue.has_choice else None
-        heard = await place.ask(place.question(words, tools=_TOOLS, choice=choice, stream=stream, max_tokens=_TOKENS))
+        heard = await place.ask(place.question(words, tools=TOOLS, choice=choice, stream=stream, max_tokens=_TOKENS))
         if (wrong := _wrong(heard, place)) is not None:
             return failed(wrong)
-        if not heard.answer.calls and (found := _MARKUP.search(heard.answer.text)):
-            return failed(f"the model called, and the server left it as text: {shown(found[0], 40)!r}")
+        if not heard.answer.calls and (left := unread_call(heard.answer.text, _BY_NAME)):
+            return failed(f"the model called, and the server left it as text: {shown(left, 60)!r}")
         seen.append(len(heard.answer.calls))
+        said = heard.answer.text
     if min(seen) >= wanted:
         return passed(f"{wanted} called, as they should be")
-    return unsure(f"tools are taken, but the model called {min(seen)} of {wanted}: its own choice, as far as can be seen")
+    return unsure(f"tools are taken, but the model called {min(seen)} of {wanted}: {_reason_not_to_call(place, said)}")
+
+
+def _reason_not_to_call(place: Place, said: str) -> str:
+    if resembles_call(said, _BY_NAME):
+        return f"what it wrote is none: {shown(said, 60)!r}"
+    match place.session.found.get(f"{place.tongue.name}.tools.shown"):
+        case Status.FAIL:
+            return "it never sees them (tools.shown)"
+        case Status.PASS:
+            return "it sees them, so that is its own choice"
+        case _:
+            return "its own choice, as far as can be seen"
 
 
 async def _forced(place: Place) -> Outcome:
@@ -91,13 +102,13 @@ async def _forced(place: Place) -> Outcome:
 
 
 async def _required(place: Place) -> Outcome:
-    return await _demanded(place, "required", _TOOLS)
+    return await _demanded(place, "required", TOOLS)
 
 
 async def _demanded(place: Place, choice: str, tools: tuple[Tool, ...]) -> Outcome:
     """A demanded call does not depend on the model: a grammar writes it."""
     for stream in place.forms:
-        said = place.question(_ASK, tools=tools, choice=choice, stream=stream, max_tokens=_TOKENS)
+        said = place.question(ASK, tools=tools, choice=choice, stream=stream, max_tokens=_TOKENS)
         heard = await place.ask(said)
         place.session.heard[f"{place.tongue.name}.{place.name}"] = heard
         form = "streamed: " if stream else "whole: "
@@ -113,7 +124,7 @@ async def _demanded(place: Place, choice: str, tools: tuple[Tool, ...]) -> Outco
 
 
 async def _none(place: Place) -> Outcome:
-    heard = await place.ask(place.question(_ASK, tools=_TOOLS, choice="none"))
+    heard = await place.ask(place.question(ASK, tools=TOOLS, choice="none"))
     if heard.problem:
         return failed(heard.problem)
     if heard.answer.calls:
@@ -140,7 +151,7 @@ def _history(place: Place, call: Call, answers: str | None, **more: Any) -> Ques
         Turn("assistant", None, (call,)),
         Turn("tool", "12 degrees, rain", answers=answers),
     )
-    return Question(**{"turns": turns, "tools": _TOOLS, "stream": place.streams, **more})
+    return Question(**{"turns": turns, "tools": TOOLS, "stream": place.streams, "max_tokens": FEW, **more})
 
 
 async def _told(place: Place) -> Outcome:
@@ -174,7 +185,6 @@ CHECKS: Final = (
     Check(
         "tools.auto", "tools offered", _auto, _CALLS,
         "recognise the model's calls (llama.cpp: --jinja and a template with tools; vLLM: --enable-auto-tool-choice)",
-        is_essential=True,
     ),
     Check(
         "tools.parallel", "two calls at once", _parallel, "agents read several files at once",
@@ -182,11 +192,11 @@ CHECKS: Final = (
     ),
     Check(
         "tools.forced", "a named tool is demanded", _forced, "structured output of LangChain and others",
-        "enforce it by a grammar", dialects=_WITH_CHOICE, is_essential=True,
+        "enforce it by a grammar", dialects=_WITH_CHOICE,
     ),
     Check(
         "tools.required", "some tool is demanded", _required, "LlamaIndex, pydantic-ai and smolagents",
-        "enforce it by a grammar", dialects=_WITH_CHOICE, is_essential=True,
+        "enforce it by a grammar", dialects=_WITH_CHOICE,
     ),
     Check(
         "tools.none", "tools are forbidden", _none, "summaries are asked for with the tools of the conversation",
@@ -198,18 +208,17 @@ CHECKS: Final = (
     ),
     Check(
         "history.tools", "a call and its result go back", _told, "every turn of an agent after the first",
-        "use a template that knows tool results", is_essential=True,
+        "use a template that knows tool results",
     ),
     Check(
-        "history.empty", "a call without arguments", _broken(replace(_CALL, arguments="")), _BRICK, _MEND, is_essential=True,
+        "history.empty", "a call without arguments", _broken(replace(_CALL, arguments="")), _BRICK, _MEND,
     ),
     Check(
         "history.invalid", "a call whose arguments are no JSON", _broken(replace(_CALL, arguments='{"city": "Os')), _BRICK, _MEND,
-        dialects=_AS_TEXT, is_essential=True,
+        dialects=_AS_TEXT,
     ),
     Check(
         "history.unknown", "a call of a tool that is not offered", _broken(replace(_CALL, name="no_such_tool")), _BRICK, _MEND,
-        is_essential=True,
     ),
     Check("history.no_tools", "calls in the history, no tools offered", _broken(_CALL, tools=()), "titles and summaries", _MEND),
     Check(

@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from relight.check.http import Auth, Line, Reply
-from relight.check.question import Answer, Json, Question, Refusal, Tongue, Turn, user
+from relight.check.question import Answer, Json, Question, Refusal, Tongue, Turn, obj, text, user
 from relight.check.verdict import Outcome, Status, shown
 from relight.clock import Clock
 
 DIALECTS: Final = ("chat", "responses", "messages", "ollama")
 _MISSING: Final = (404, 405, 501)
+_FAILED: Final = "engine_failed"
+_MOST_FAILURES: Final = 3
+"""Times that a Relight server may say that its engine does not start, before that is believed."""
 HELLO: Final = "Reply with the one word OK."
+FEW: Final = 8
+"""Tokens of an answer that only has to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,9 @@ class Settings:
     context: int | None = None
     """Tokens that one request may use, where the server does not say."""
     is_quick: bool = False
-    """Only what agents cannot do without."""
+    """Only what decides whether agents work, each thing in one form."""
+    agents: tuple[str, ...] = ()
+    """Agents that have to work, by their slugs; none: all of the dialects."""
     puts_to_sleep: bool = False
     """Have a Relight server put the model to sleep first, so that the cold start is seen."""
     only: frozenset[str] = frozenset()
@@ -52,6 +59,8 @@ class Session:
     clock: Clock
     model: str = ""
     context: int | None = None
+    slots: int | None = None
+    """Requests that the model answers at once, where the server says."""
     facts: Json = field(default_factory=dict)
     """What the list of models says of it."""
     is_locked: bool = False
@@ -63,11 +72,26 @@ class Session:
     found: dict[str, Status] = field(default_factory=dict)
     is_first_done: bool = False
     """The model has answered once: nothing has to wake any more."""
+    tell: Callable[[str], None] = lambda _: None
+    """Told why somebody has to wait."""
 
     @property
     def patience_s(self) -> float:
         """For the next request."""
         return self.settings.request_s if self.is_first_done else self.settings.timeout_s
+
+    async def post(self, path: str, body: Json | bytes, *, within_s: float, **how: Any) -> Reply:
+        """Post it, and come again when told to, as agents do, as long as the patience lasts. `how` is what `Line.ask` takes."""
+        ends, failures = self.clock.now() + max(within_s, self.settings.limit_s), 0
+        while True:
+            reply = await self.line.ask("POST", path, body, within_s=within_s, **how)
+            wait_s, error = reply.retry_after_s, obj((reply.json() or {}).get("error"))
+            failures += error.get("code") == _FAILED
+            if wait_s is None or self.clock.now() + wait_s >= ends or failures >= _MOST_FAILURES:
+                return reply
+            said = shown(self.line.star(text(error.get("message"))), 60)
+            self.tell(f"refused with {reply.status}, again in {wait_s:.0f} s ({said})")
+            await self.clock.sleep(wait_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +139,16 @@ class Place:
 
     @property
     def forms(self) -> tuple[bool, ...]:
-        """The forms of answers that work: streamed, whole."""
+        """The forms of answers that work: streamed, whole; one of them is enough for who is in a hurry."""
         works = self.session.found
         names = (("stream", True), ("plain", False))
-        return tuple(stream for name, stream in names if works.get(f"{self.tongue.name}.{name}") is Status.PASS)
+        found = [stream for name, stream in names if works.get(f"{self.tongue.name}.{name}") is Status.PASS]
+        return tuple(found[:1] if self.session.settings.is_quick else found)
+
+    @property
+    def must_stream(self) -> bool:
+        """Answers in one piece do not work. Where they do, their counts are compared: a stream may begin with an estimate."""
+        return self.session.found.get(f"{self.tongue.name}.plain") not in (None, Status.PASS)
 
     def has_begun(self, reply: Reply) -> bool:
         """Whether a word of the answer is there: enough, where that is all that is to be seen."""
@@ -138,23 +168,13 @@ class Place:
         body = self.tongue.body(question, self.session.model)
         path = self.tongue.path + how.pop("query", "")
         how = {"within_s": self.session.patience_s, "what": f"({question.gist})" if question.gist else "", **how}
-        return self.read(question, await self._send(path, body, **how))
+        return self.read(question, await self.session.post(path, body, **how))
 
     async def post(self, body: Json | bytes, *, what: str, auth: Auth = Auth.BEARER) -> Heard:
         """Send a body as it is."""
-        reply = await self._send(self.tongue.path, body, what=f"({what})", within_s=self.session.patience_s, auth=auth)
-        return self.read(Question(()), reply)
-
-    async def _send(self, path: str, body: Json | bytes, *, within_s: float, **how: Any) -> Reply:
-        """Post it, and come again when told to, as agents do, as long as the patience lasts."""
         session = self.session
-        ends = session.clock.now() + max(within_s, session.settings.limit_s)
-        while True:
-            reply = await session.line.ask("POST", path, body, within_s=within_s, **how)
-            wait_s = reply.retry_after_s
-            if wait_s is None or session.clock.now() + wait_s >= ends:
-                return reply
-            await session.clock.sleep(wait_s)
+        reply = await session.post(self.tongue.path, body, what=f"({what})", within_s=session.patience_s, auth=auth)
+        return self.read(Question(()), reply)
 
     def read(self, question: Question, reply: Reply) -> Heard:
         """What came, read in the dialect."""
@@ -184,7 +204,6 @@ class Check:
     """What to do about it."""
     needs: tuple[str, ...] = ("stream|plain",)
     dialects: tuple[str, ...] = DIALECTS
-    is_essential: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,11 @@ class Report(msgspec.Struct, frozen=True):
     context: int | None
     findings: tuple[Finding, ...]
     agents: tuple[Conclusion, ...]
+    """Those that can be judged by what was asked."""
     is_complete: bool
     """False when it was stopped before the last check."""
+    dialects: tuple[str, ...] = ()
+    """Those that were asked."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

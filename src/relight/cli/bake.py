@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from relight.cli.output import config_option, json_option, print_json, print_table
+from relight.cli.recording import patterns, to_bake
 from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded, load
 from relight.errors import ExitCode, UsageError
@@ -43,17 +44,18 @@ def bake(  # noqa: PLR0913 - one parameter an option
     """Make snapshots of what the requests in FILE begin with: their system prompt and their tools.
 
     A FILE holds the JSON body of one request, in the dialect of chat completions, messages or responses; `relight prefixes
-    record` writes such files from live traffic. Without FILE, those of prefixes.bake and the assistant's modes. Each snapshot
-    is given back to an empty slot and asked, so that what the table says was measured. Exit code 1 when one could not be made.
+    record` writes such files from live traffic. Without FILE, those of prefixes.bake (where that is not set: prefixes/*.json)
+    and the assistant's modes. Each snapshot is given back to an empty slot and asked, so that what the table says was measured.
+    Exit code 1 when one could not be made.
     """
     from relight.cli.recorded import of_modes, read
 
     loaded = load(config_file)
-    recorded = [read(file) for file in files or _configured(loaded)]
+    recorded = [read(file) for file in files or to_bake(loaded)]
     if not files and wanted is None:
         recorded += [mode for mode in of_modes(loaded) if takes_snapshots(loaded.config.models[mode.model or ""])]
     if not recorded:
-        raise UsageError("bake: nothing to bake", hint="name files with request bodies, or set prefixes.bake to where they lie")
+        raise _nothing(loaded)
     baked: list[Baked] = []
     for name, requests in _by_model(recorded, loaded, wanted).items():
         baked += _bake(name, requests, loaded, again=again)
@@ -66,8 +68,12 @@ def bake(  # noqa: PLR0913 - one parameter an option
     context.exit(ExitCode.FOUND if any(one.state == "failed" for one in baked) else ExitCode.OK)
 
 
-def _configured(loaded: Loaded) -> list[Path]:
-    return sorted({file for pattern in loaded.config.prefixes.bake for file in loaded.folder.glob(pattern)})
+def _nothing(loaded: Loaded) -> UsageError:
+    modes = ", and there is no assistant" if not loaded.config.assistant.is_there else ""
+    return UsageError(
+        f"bake: nothing to bake: no {' and no '.join(patterns(loaded))} in {loaded.folder}{modes}",
+        hint="name files with request bodies, or record some: relight prefixes record",
+    )
 
 
 def _by_model(recorded: Iterable[Recorded], loaded: Loaded, wanted: str | None) -> dict[str, list[Recorded]]:
@@ -97,7 +103,7 @@ def _bake(name: str, requests: list[Recorded], loaded: Loaded, *, again: bool) -
     from relight.lifecycle.measured import Measured
 
     model = loaded.config.models[name]
-    jobs = [Job(request.name, *as_asked(request, name, loaded.config)) for request in requests]
+    jobs = [Job(request.name, *as_asked(request, name, loaded)) for request in requests]
     weights = require(name, model, loaded.folder, loaded.config.weights.dir)
     with TokenBar() as bar:
         measured = Measured(loaded.weights_dir / MEASURED)

@@ -15,7 +15,9 @@ import click
 import msgspec
 
 from relight.bridge.door import HERE
+from relight.cli.identity import GOOGLES, check_account
 from relight.cli.output import DurationType, config_option
+from relight.cli.receipts import RECEIPT, Service, is_known, remember
 from relight.cli.talk import KEY_VARIABLE
 from relight.config.load import load
 from relight.decoding import NOT_JSON
@@ -40,6 +42,10 @@ if TYPE_CHECKING:
     "--hold-json", type=DurationType(), default=None, help="White space for clients that do not stream, after this time."
 )
 @click.option("--no-wake", is_flag=True, help="Do not wake the service before it is asked.")
+@click.option("--all-users", is_flag=True, help="Let programs of other users of this machine use it, too.")
+@click.option(
+    "--yes", "-y", "is_sure", is_flag=True, help="Do not ask whether the address that a folder came with is to be believed."
+)
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
 def bridge(  # noqa: PLR0913 - one parameter an option
@@ -52,20 +58,21 @@ def bridge(  # noqa: PLR0913 - one parameter an option
     hold_json: Duration | None,
     config_file: str,
     no_wake: bool,
+    all_users: bool,
+    is_sure: bool,
     as_json: bool,
 ) -> None:
     """Let agents on this machine reach a private service at URL: point them at http://127.0.0.1:8787.
 
     URL is the deployed service of relight.toml unless named. Each request gets an identity token of whoever is signed in to
     Google, in a header of its own, so that the agent's API key goes through as it is; streams are kept alive while the platform
-    starts a container. Any program on this machine can use it until Ctrl-C. RELIGHT_KEY, if set, lets it wake the engine at once.
+    starts a container. A service that lets anybody in is shown none. Any program of this user can use it until Ctrl-C (where the
+    system is not Linux: any program on this machine). RELIGHT_KEY, if set, lets it wake the engine at once.
     """
     from relight.bridge.bridge import Bridge, Options
     from relight.bridge.reply import Manner
 
-    found = checked(url) if url else _configured(config_file)
-    from relight.cli.identity import check_account
-
+    found = checked(url) if url else _configured(config_file, as_json=as_json, is_sure=is_sure)
     check_account(account)
     options = Options(
         found,
@@ -74,6 +81,7 @@ def bridge(  # noqa: PLR0913 - one parameter an option
         Manner(None if hold_json is None else float(hold_json)),
         key=os.environ.get(KEY_VARIABLE),
         wakes=not no_wake,
+        all_users=all_users,
     )
     tokens = tokens_for(found, audience, account)
     watch = JsonWatch() if as_json else TextWatch()
@@ -94,13 +102,28 @@ def checked(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
 
 
-def _configured(config_file: str) -> str:
-    """The address of the service that was deployed from here; whoever has none is told that it can be named."""
+def _configured(config_file: str, *, as_json: bool, is_sure: bool) -> str:
+    """The address of the service that was deployed from here; whoever has none is told that it can be named.
+
+    One that is not known to this user came with the folder, and may lead to anybody: it is shown, and asked about.
+    """
+    from relight.cli.connected import need_somebody
+
     try:
-        return deployed(load(config_file))
+        found = deployed(load(config_file))
     except ConfigError as error:
         what = f"bridge: no address is named, and the configuration leads to none ({error.message})"
         raise UsageError(what, hint="name it: relight bridge https://my-service.run.app") from None
+    if is_known(found.service):
+        return found.service.url
+    one = found.service
+    what = f"{one.url}: {one.service} in {one.project}, {one.region}, as {found.says} says; not deployed by you from this machine"
+    click.echo(what, err=True)
+    need_somebody("bridge", as_json=as_json, is_sure=is_sure, hint=f"if you know it: relight bridge {one.url}, or add --yes")
+    if not is_sure:
+        click.confirm("Show your identity and your requests there?", abort=True, err=True)
+    remember(one)
+    return one.url
 
 
 class _Receipt(msgspec.Struct, frozen=True):
@@ -110,11 +133,17 @@ class _Receipt(msgspec.Struct, frozen=True):
     url: str | None = None
 
 
-def deployed(loaded: Loaded) -> str:
-    """The address of the service that was deployed from here: as its receipt says, else as Google does. Raises `UsageError`
-    where there is none, `ConfigError` or `CloudError` where it cannot be found out."""
+class Deployed(msgspec.Struct, frozen=True):
+    """A service that was deployed, and who says where it answers."""
+
+    service: Service
+    says: str
+
+
+def deployed(loaded: Loaded) -> Deployed:
+    """The service that was deployed from here: as its receipt says, else as Google does. Raises `UsageError` where there is
+    none, `ConfigError` or `CloudError` where it cannot be found out."""
     from relight.cli.connected import project_of
-    from relight.cli.receipts import RECEIPT
 
     project, region = project_of(loaded)
     name = loaded.config.service.name
@@ -123,7 +152,7 @@ def deployed(loaded: Loaded) -> str:
     except (OSError, *NOT_JSON, msgspec.ValidationError):
         kept = None
     if kept is not None and kept.url and (kept.project, kept.region, kept.service) == (project, region, name):
-        return checked(kept.url)
+        return Deployed(Service(project, region, name, checked(kept.url)), str(loaded.folder / RECEIPT))
     from relight.cloud.google import signed_in
     from relight.cloud.reading import read_service
 
@@ -132,7 +161,7 @@ def deployed(loaded: Loaded) -> str:
         raise UsageError(
             f"bridge: there is no service {name} in {project}, {region}", hint="name its address, or: relight deploy"
         )
-    return checked(service.uri)
+    return Deployed(Service(project, region, name, checked(service.uri)), f"Google, of the project that {loaded.path} names,")
 
 
 def tokens_for(url: str, audience: str | None, account: str | None) -> Tokens:
@@ -151,9 +180,13 @@ class TextWatch:
         self._is_live = sys.stderr.isatty()
         self._line = ""
 
-    def listening(self, address: str, url: str) -> None:
+    def listening(self, address: str, url: str, *, has_identity: bool, is_guarded: bool) -> None:
         """It has begun."""
         self._print(f"{address} leads to {url}; stop with Ctrl-C")
+        if not has_identity:
+            self._print(f"no identity is shown there: it is not one of Google's ({GOOGLES}), and no --audience is named")
+        if not is_guarded:
+            self._print("any program of this machine may use it")
 
     def changed(self, state: State) -> None:
         """See `Watch`."""
@@ -192,9 +225,9 @@ class TextWatch:
 class JsonWatch:
     """Tells programs, on standard output."""
 
-    def listening(self, address: str, url: str) -> None:
+    def listening(self, address: str, url: str, *, has_identity: bool, is_guarded: bool) -> None:
         """It has begun."""
-        self.said("listening", address=address, url=url)
+        self.said("listening", address=address, url=url, identity=has_identity, guarded=is_guarded)
 
     def changed(self, state: State) -> None:
         """See `Watch`: programs are told what happens, and count themselves."""
@@ -212,7 +245,8 @@ async def _run(found: Any, url: str, watch: TextWatch | JsonWatch) -> None:
     with suppress(NotImplementedError):  # Windows: Ctrl-C is an exception there, and ends it as well
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
-    watch.listening(await found.start(), url)
+    address = await found.start()
+    watch.listening(address, url, has_identity=found.identity.has_any, is_guarded=found.is_guarded)
     ticking = asyncio.create_task(_tick(found, watch))
     try:
         await serve(found, stopped)

@@ -13,7 +13,8 @@ from typing import Any, Final, TextIO
 
 import click
 
-from relight.cli.output import plain, print_json, print_table
+from relight.cli.endpoint import Wanted, address, goes_in_the_clear
+from relight.cli.output import config_option, plain, print_json, print_table
 from relight.cli.talk import KEY_VARIABLE, Answer, Client
 from relight.errors import RelightError, UsageError
 from relight.values import Secret
@@ -28,23 +29,43 @@ Ctrl-C stops an answer; a second Ctrl-C leaves."""
 
 @click.command()
 @click.argument("message", nargs=-1)
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Address of a running server.")
+@click.option("--url", help="Address of a running server; left out: where the configured one listens.")
 @click.option("--model", help="Model to talk to; left out: the server's default.")
 @click.option("--key", envvar=KEY_VARIABLE, help="Key, where the server asks for one; better in the variable RELIGHT_KEY.")
 @click.option("--system", help="Instruction that the whole conversation stands under.")
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: reply, model, usage, timings.")
 def chat(  # noqa: PLR0913 - one parameter an option
-    message: tuple[str, ...], url: str, key: str | None, model: str | None, system: str | None, *, as_json: bool
+    message: tuple[str, ...],
+    *,
+    url: str | None,
+    key: str | None,
+    model: str | None,
+    system: str | None,
+    config_file: str,
+    as_json: bool,
 ) -> None:
     """Talk to a model: one MESSAGE (or standard input) and its answer, or, with neither, a conversation."""
     text = " ".join(message) or piped(sys.stdin)
-    talk = Conversation(Client(url, Secret(KEY_VARIABLE, key) if key else None), model=model, system=system)
+    talk = Conversation(_client(url, key, config_file), model=model, system=system)
     if text is not None:
         talk.once(text, as_json=as_json)
         return
     if as_json:
         raise UsageError("relight chat --json: needs a message", hint='call it as: relight chat --json "Hello"')
     talk.loop(_line_reader())
+
+
+def _client(url: str | None, key: str | None, config_file: str) -> Client:
+    """The server that is named, or else where the configured one listens. Raises `UsageError` where a key would go to another
+    machine in the clear because a file says so."""
+    found = address(Wanted(url, config_file=config_file))
+    if key and url is None and goes_in_the_clear(found):
+        raise UsageError(
+            f"relight chat: the key would go in the clear to {found}, which {config_file} names",
+            hint=f"say that it may: --url {found}",
+        )
+    return Client(found, Secret(KEY_VARIABLE, key) if key else None)
 
 
 def piped(stream: TextIO) -> str | None:

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 from msgspec import Struct
 
 from relight.agents.catalog import AGENTS
-from relight.agents.receipt import Places, Receipt, places, read_receipt, receipts
+from relight.agents.receipt import Places, Receipt, places, read_receipt
 from relight.agents.wiring import Agent, Scope
 from relight.cli.connected import need_somebody, yes_option
 from relight.cli.endpoint import Wanted, address, find_endpoint
-from relight.cli.output import config_option, json_option, print_json, print_table
+from relight.cli.output import config_option, folded, json_option, print_json, print_table
+from relight.cli.standing import Point
 from relight.cli.wired import FileReport, report, show_change
 from relight.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from relight.agents.disk import Change
     from relight.cli.connecting import Wish
-
-_TABLE_PATIENCE_S: Final = 10.0
-
-
-class Row(Struct, frozen=True, kw_only=True):
-    """One agent, as the table and `--json` show it; `installed` None: nobody can tell. Needs are in tokens."""
-
-    agent: str
-    name: str
-    installed: bool | None
-    version: str | None
-    tested: tuple[str, ...]
-    dialect: str
-    context_need: int
-    slim_need: int | None
-    scopes: tuple[str, ...]
-    connected: tuple[str, ...]
 
 
 class Undone(Struct, frozen=True, kw_only=True):
@@ -49,16 +33,16 @@ class Undone(Struct, frozen=True, kw_only=True):
 
 
 class Checked(Struct, frozen=True, kw_only=True):
-    """Whether a connection still holds, as `--json` prints it; `lost` are the places that say something else."""
+    """Whether a connection still holds, as `--json` prints it: each thing that it rests on, and the command to run next."""
 
     agent: str
     scope: str
     url: str
     model: str
     holds: bool
-    lost: tuple[str, ...]
+    points: tuple[Point, ...]
+    next: str | None
     version: str | None
-    warning: str | None
 
 
 def agent_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -75,7 +59,9 @@ def agent_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[
 @click.option("--slim/--stock", "slim", default=None, help="A smaller prompt and fewer tools, for a small context; or its own.")
 @click.option("--record", "records", is_flag=True, help="Also take down what the agent's prompts begin with, to be baked.")
 @click.option("--print", "prints", is_flag=True, help="Print the files as they would be (keys starred), and write nothing.")
-@click.option("--check", "checks", is_flag=True, help="Say whether the files still hold what was written; exit code 1 if not.")
+@click.option(
+    "--check", "checks", is_flag=True, help="Say whether files and service still hold what was set up; exit code 1 if not."
+)
 @click.option("--undo", "undoes", is_flag=True, help="Take back what was written.")
 @yes_option
 @config_option
@@ -110,7 +96,7 @@ def connect(  # noqa: PLR0913 - one parameter an option
         return
     known, where = _agent(agent), None if scope is None else Scope(scope)
     if checks:
-        context.exit(_check(known, where, as_json=as_json))
+        context.exit(_check(known, where, url, as_json=as_json))
     elif undoes:
         _undo(known, where, as_json=as_json, is_sure=is_sure)
     else:
@@ -151,40 +137,18 @@ def _scope(agent: Agent, wanted: Scope | None) -> Scope:
 
 
 def _list(*, as_json: bool) -> None:
-    from relight.agents.version import all_installed
+    from relight.cli.roster import COLUMNS, cells, roster
 
-    where, agents = places(), list(AGENTS.values())
-    rows = [
-        Row(
-            agent=agent.slug,
-            name=agent.name,
-            installed=found.is_here,
-            version=found.version,
-            tested=agent.tested,
-            dialect=agent.dialect,
-            context_need=agent.context_need,
-            slim_need=agent.slim_need,
-            scopes=tuple(scope.value for scope in agent.scopes),
-            connected=tuple(_where_to(receipt) for receipt in receipts(where, agent.slug)),
-        )
-        for agent, found in zip(agents, all_installed(agents, patience_s=_TABLE_PATIENCE_S), strict=True)
-    ]
+    rows = roster()
     if as_json:
         print_json(rows)
         return
-    columns = ("agent", "name", "installed", "tested", "dialect", "needs, tokens", "connected")
-    print_table(columns, [_cells(row) for row in rows])
-    click.echo("connect one: relight connect AGENT")
-
-
-def _where_to(receipt: Receipt) -> str:
-    return f"{receipt.model} at {receipt.url} ({receipt.scope.value}{', slim' if receipt.is_slim else ''})"
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    here = {None: "–", False: "no", True: row.version or "yes"}[row.installed]
-    need = (f"{row.context_need:,}" if row.context_need else "–") + (f", slim {row.slim_need:,}" if row.slim_need else "")
-    return row.agent, row.name, here, ", ".join(row.tested) or "–", row.dialect, need, "; ".join(row.connected) or "–"
+    print_table(COLUMNS, [cells(row) for row in rows])
+    for row in rows:
+        for link in row.connections:
+            for lost in link.lost:
+                click.echo(folded(lost, start=f"{row.agent}: ", later="  "))
+    click.echo("connect one: relight connect AGENT; look at one: relight connect AGENT --check")
 
 
 # --- connecting and back ----------------------------------------------------------------------------------------------
@@ -239,42 +203,44 @@ def _undo(agent: Agent, scope: Scope | None, *, as_json: bool, is_sure: bool) ->
         )
 
 
-def _check(agent: Agent, scope: Scope | None, *, as_json: bool) -> int:
-    from relight.agents.undo import lost
-    from relight.agents.version import installed, warning
+def _check(agent: Agent, scope: Scope | None, url: str | None, *, as_json: bool) -> int:
+    from relight.agents.version import installed
+    from relight.cli.standing import Holds, next_of, points
 
-    here = installed(agent)
-    rows = [
-        Checked(
-            agent=agent.slug,
-            scope=receipt.scope.value,
-            url=receipt.url,
-            model=receipt.model,
-            holds=not (gone := lost(receipt)),
-            lost=gone,
-            version=here.version,
-            warning=warning(agent, here),
+    here, named, rows = installed(agent), None if url is None else address(Wanted(url)), []
+    for receipt in _receipts(agent, scope, places()):
+        found = list(points(agent, receipt, here, named))
+        rows.append(
+            Checked(
+                agent=agent.slug,
+                scope=receipt.scope.value,
+                url=receipt.url,
+                model=receipt.model,
+                holds=not any(point.holds is Holds.FAIL for point in found),
+                points=tuple(found),
+                next=next_of(found),
+                version=here.version,
+            )
         )
-        for receipt in _receipts(agent, scope, places())
-    ]
     if as_json:
         print_json(rows)
     else:
-        _tell_checked(agent, rows, warning(agent, here), here.version)
+        _tell_checked(agent, rows)
     return ExitCode.OK if rows and all(row.holds for row in rows) else ExitCode.FOUND
 
 
-def _tell_checked(agent: Agent, rows: Sequence[Checked], said: str | None, version: str | None) -> None:
+def _tell_checked(agent: Agent, rows: Sequence[Checked]) -> None:
     for row in rows:
-        verdict = "holds" if row.holds else "does not hold any more"
-        click.echo(f"{agent.name} ({row.scope}) → {row.model} at {row.url}: {verdict}")
-        for place in row.lost:
-            click.echo(f"  {place}")
-    if not rows:
+        click.echo(f"{agent.name} → {row.model} at {row.url}, for {'this user' if row.scope == 'user' else 'this project'}")
+        for point in row.points:
+            click.echo(folded(point.seen, start=f"  {point.holds:<6}  {point.about:<8}  "))
+        click.echo(f"next: {row.next}" if row.next else "it holds")
+    from relight.cli.roster import has_files
+
+    if not rows and has_files(agent):
         click.echo(f"{agent.name} is not connected; connect it: relight connect {agent.slug}")
-    elif not all(row.holds for row in rows):
-        click.echo(f"set it up again: relight connect {agent.slug}")
-    click.echo(f"warning: {said}" if said else f"{agent.name} {version or 'of a version that it does not say'}")
+    elif not rows:
+        click.echo(f"{agent.name}: nothing of it is in a file; what to set is shown by: relight connect {agent.slug}")
 
 
 def _one_receipt(agent: Agent, scope: Scope | None, where: Places) -> Receipt:

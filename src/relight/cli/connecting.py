@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import click
 from msgspec import Struct
@@ -15,7 +16,41 @@ from relight.agents.wiring import Agent, Endpoint, Scope, Wiring
 from relight.check.needs import roomy
 from relight.cli.connected import is_attended
 from relight.cli.endpoint import Reached
+from relight.cli.output import folded
 from relight.cli.wired import FileReport, described, report, show_after, show_change, show_files
+
+SLIM: Final = "slim"
+STOCK: Final = "stock"
+_BY: Final = {
+    "option": "as you said",
+    "answer": "as you answered",
+    "context": "which nobody was asked about",
+    "default": "as it comes",
+}
+
+
+class Chosen(Struct, frozen=True, kw_only=True):
+    """Which of an agent's profiles is used, as `--json` prints it, who chose it, and why where nobody said so.
+
+    `by` is `option` (--slim, --stock), `answer` (somebody was asked), `context` (nobody was, and the model's called for it) or
+    `default`.
+    """
+
+    name: str
+    by: str
+    why: str | None = None
+
+    @property
+    def is_slim(self) -> bool:
+        """Whether it is the smaller one."""
+        return self.name == SLIM
+
+    @property
+    def told(self) -> str | None:
+        """It in a line for people; None where there is nothing to say."""
+        if self.name == STOCK and self.by == "default":
+            return None
+        return f"profile: {self.name}, {_BY[self.by]}{f': {self.why}' if self.why else ''}"
 
 
 class Connected(Struct, frozen=True, kw_only=True):
@@ -29,6 +64,7 @@ class Connected(Struct, frozen=True, kw_only=True):
     output: int | None
     key_variable: str | None
     slim: bool
+    profile: Chosen
     version: str | None
     written: bool
     files: tuple[FileReport, ...]
@@ -58,22 +94,26 @@ class Connection:
     plan: Plan
     places: Places
     version: str | None
+    profile: Chosen
     said: tuple[str, ...]
 
     def show(self) -> None:
         """Print what is connected with what, and what changes."""
-        for text in self.said:
-            click.echo(f"note: {text}", err=True)
+        self._show_said()
         slim = ", with its slim profile" if self.ask.is_slim else ""
         whose = "this user" if self.ask.scope is Scope.USER else f"the project in {self.places.project}"
-        click.echo(f"{self.agent.name} → {described(self.ask.endpoint)}{slim}, for {whose}\n")
+        click.echo(folded(f"{self.agent.name} → {described(self.ask.endpoint)}{slim}, for {whose}", later="  "))
+        if self.profile.told:
+            click.echo(folded(self.profile.told, later="  "))
+        click.echo()
         for result in self.plan.results:
             show_change(result.change, result.settings)
 
     def show_text(self) -> None:
         """Print the files as they would be."""
-        for text in self.said:
-            click.echo(f"note: {text}", err=True)
+        self._show_said()
+        if self.profile.told:
+            click.echo(folded(self.profile.told, later="  ", err=True), err=True)
         show_files([result.change for result in self.plan.results])
         show_after(self.wiring, self.ask.endpoint.key_variable)
 
@@ -99,6 +139,7 @@ class Connection:
             output=endpoint.output,
             key_variable=endpoint.key_variable,
             slim=self.ask.is_slim,
+            profile=self.profile,
             version=self.version,
             written=is_written and not self.plan.is_empty,
             files=tuple(report(each.change, each.settings, with_text=not is_written) for each in self.plan.results),
@@ -109,6 +150,10 @@ class Connection:
             warnings=self.said,
         )
 
+    def _show_said(self) -> None:
+        for text in self.said:
+            click.echo(folded(text, start="note: ", err=True), err=True)
+
     def _scope_option(self) -> str:
         return "" if self.ask.scope is Scope.USER else f" --scope {self.ask.scope.value}"
 
@@ -117,34 +162,38 @@ def prepared(agent: Agent, reached: Reached, wish: Wish) -> Connection:
     """Work out what connecting changes; writes nothing. Raises `UsageError` and `ConfigError`."""
     found, where = installed(agent), places()
     said = [text for text in (*reached.said, warning(agent, found)) if text is not None]
-    is_slim = _is_slim(agent, reached.endpoint, wish, said)
-    wiring = agent.wire(reached.endpoint, wish.scope, is_slim=is_slim)
-    ask = Ask(agent.slug, reached.endpoint, wish.scope, is_slim, datetime.now(UTC))
+    profile = _profile(agent, reached.endpoint, wish, said)
+    wiring = agent.wire(reached.endpoint, wish.scope, is_slim=profile.is_slim)
+    ask = Ask(agent.slug, reached.endpoint, wish.scope, profile.is_slim, datetime.now(UTC))
     made = plan(ask, wiring, where, read_receipt(where, agent.slug, wish.scope))
-    return Connection(agent, ask, wiring, made, where, found.version, tuple(said))
+    return Connection(agent, ask, wiring, made, where, found.version, profile, tuple(said))
 
 
-def _is_slim(agent: Agent, endpoint: Endpoint, wish: Wish, said: list[str]) -> bool:
-    """Whether the slim profile is used: as somebody says, else where the context calls for it; `said` gets the reason."""
+def _profile(agent: Agent, endpoint: Endpoint, wish: Wish, said: list[str]) -> Chosen:
+    """As somebody says, else as the context calls for; `said` gets what does not fit all the same."""
     context, need, slim = endpoint.context, agent.context_need, agent.slim_need
+    name, by = (SLIM if wish.is_slim else STOCK), "default" if wish.is_slim is None else "option"
     if context is None or not _is_tight(context, need):
-        return bool(wish.is_slim)
+        return Chosen(name=name, by=by)
     short = f"{agent.name}'s first request takes about {need:,} of the {context:,} tokens that {endpoint.model} has"
     enough = f"raise models.{endpoint.model}.context to {roomy(need if slim is None else slim):,} or more"
     if slim is None:
         said.append(f"too small: {short}; {enough}, or choose an agent that needs less (relight connect lists them)")
-        return bool(wish.is_slim)
-    is_slim = wish.is_slim
-    if is_slim is None and not wish.is_quiet and is_attended():
-        is_slim = click.confirm(f"{short}. Use its slim profile ({slim:,})?", default=True, err=True)
-    elif is_slim is None:
-        said.append(f"{short}: its slim profile is used, which takes {slim:,} (--stock for its own)")
-        is_slim = True
-    if is_slim and _is_tight(context, slim):
+        return Chosen(name=name, by=by)
+    chosen = _chosen(short, slim, wish) if wish.is_slim is None else Chosen(name=name, by=by)
+    if chosen.is_slim and _is_tight(context, slim):
         said.append(f"too small: even the slim profile of {agent.name} takes {slim:,} of {context:,} tokens; {enough}")
-    elif not is_slim:
+    elif not chosen.is_slim:
         said.append(f"too small: {short}; --slim takes {slim:,}")
-    return is_slim
+    return chosen
+
+
+def _chosen(short: str, slim: int, wish: Wish) -> Chosen:
+    """What somebody at the terminal answers; where nobody is to be asked, the slim one."""
+    if wish.is_quiet or not is_attended():
+        return Chosen(name=SLIM, by="context", why=f"{short}, the slim profile {slim:,} (--stock for its own)")
+    is_slim = click.confirm(f"{short}. Use its slim profile ({slim:,})?", default=True, err=True)
+    return Chosen(name=SLIM if is_slim else STOCK, by="answer")
 
 
 def _is_tight(context: int, need: int) -> bool:

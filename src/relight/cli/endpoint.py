@@ -19,6 +19,7 @@ from relight.values import Secret
 
 _CONFIG: Final = "relight.toml"
 _USUAL: Final = "http://127.0.0.1:8080"
+_NEW_KEY: Final = "set it to one that the service knows; where that runs: relight keys create NAME"
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what is listened on is asked at home
 
 
@@ -41,12 +42,14 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """What a service listed; None when it did not, and `why`. `wants_key` is None where nobody knows."""
+class Listing:
+    """What a service listed; None when it did not, and `why`. `wants_key` is None where nobody knows; `is_refused`: it was shown
+    a key, and does not know it."""
 
     models: Sequence[Candidate] | None
     wants_key: bool | None
     why: str = ""
+    is_refused: bool = False
 
 
 def find_endpoint(wanted: Wanted) -> Reached:
@@ -57,7 +60,9 @@ def find_endpoint(wanted: Wanted) -> Reached:
     loaded = _trusted(wanted)
     url = _address(wanted, loaded)
     variable = wanted.key_variable or KEY_VARIABLE
-    answer, said = _ask(url, variable, is_named=wanted.url is not None), []
+    answer, said = listing(url, variable, is_named=wanted.url is not None), []
+    if answer.is_refused:
+        raise UsageError(f"{url}: does not know the key in {variable}", hint=_NEW_KEY)
     if answer.models is not None:
         model = filled(choose(answer.models, wanted.model, url), [] if loaded is None else configured(loaded))
     else:
@@ -65,6 +70,12 @@ def find_endpoint(wanted: Wanted) -> Reached:
         model = _unseen(wanted, loaded, url, answer.why)
         instead = "its context is not known" if loaded is None else f"what follows is what {wanted.config_file} says"
         said.append(f"{url} {answer.why}; {instead}")
+    if model.tells_tools:
+        said.append(f"the template of {model.name} shows no tools: Relight tells it of them in words, so expect less of it")
+    elif not model.has_tools:
+        said.append(
+            f"{model.name} never calls a tool by itself: its template shows none (models.NAME.mend has them told in words)"
+        )
     wants_key = answer.wants_key if answer.wants_key is not None else loaded is not None and bool(loaded.config.auth.keys.secret)
     used = variable if wants_key or wanted.key_variable is not None else None
     if used is not None and not os.environ.get(used, "").strip():
@@ -112,25 +123,37 @@ def _unseen(wanted: Wanted, loaded: Loaded | None, url: str, why: str) -> Candid
     return Candidate(wanted.model)
 
 
-def _ask(url: str, variable: str, *, is_named: bool) -> _Answer:
-    """What the service lists. The key goes in the clear only where somebody named the address: a folder's file is not enough."""
+def listing(url: str, variable: str, *, is_named: bool) -> Listing:
+    """Ask a service what it has, with the key of that variable where it wants one.
+
+    The key goes in the clear only where somebody named the address: a folder's file is not enough.
+    """
     try:
-        return _Answer(listed(Client(url).models()), wants_key=False)
-    except UsageError as refused:  # it wants a key
+        return Listing(listed(Client(url).models()), wants_key=False)
+    except UsageError:  # it wants a key
         text = os.environ.get(variable, "").strip()
         if not text:
-            return _Answer(None, wants_key=True, why=f"asks for a key, and {variable} is not set here")
-        parts = urlsplit(url)
-        if not is_named and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-            return _Answer(None, wants_key=True, why="asks for a key, and it would go in the clear (--url says it may)")
-        try:
-            return _Answer(listed(Client(url, Secret(variable, text)).models()), wants_key=True)
-        except UsageError:
-            raise UsageError(f"{url}: does not know the key in {variable}", hint=refused.hint) from None
-        except RelightError as error:
-            return _Answer(None, wants_key=True, why=_silence(error))
+            return Listing(None, wants_key=True, why=f"asks for a key, and {variable} is not set here")
+        if not is_named and goes_in_the_clear(url):
+            return Listing(None, wants_key=True, why="asks for a key, and it would go in the clear (--url says it may)")
+        return _with_key(url, Secret(variable, text))
     except RelightError as error:
-        return _Answer(None, wants_key=None, why=_silence(error))
+        return Listing(None, wants_key=None, why=_silence(error))
+
+
+def goes_in_the_clear(url: str) -> bool:
+    """Whether others could read what is sent there."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+
+def _with_key(url: str, key: Secret) -> Listing:
+    try:
+        return Listing(listed(Client(url, key).models()), wants_key=True)
+    except UsageError:
+        return Listing(None, wants_key=True, why=f"does not know the key in {key.name}", is_refused=True)
+    except RelightError as error:
+        return Listing(None, wants_key=True, why=_silence(error))
 
 
 def _silence(error: RelightError) -> str:

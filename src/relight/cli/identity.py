@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from relight.cloud.google import Google
 
 _GCLOUD_S: Final = 60.0
-_GOOGLES: Final = ".run.app"
+GOOGLES: Final = ".run.app"
+"""How the hosts of Google's own services end."""
 _SIGN_IN: Final = "run: gcloud auth login, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
 
 
@@ -25,7 +26,7 @@ def audience_of(url: str) -> str | None:
     Nobody else is shown a token, for that of a user is good for every service that they may call.
     """
     host = urlsplit(url).hostname or ""
-    if not host.endswith(_GOOGLES):
+    if not host.endswith(GOOGLES):
         return None
     return f"https://{host.rpartition('---')[2]}"
 

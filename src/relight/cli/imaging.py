@@ -200,16 +200,16 @@ def _snapshots(loaded: Loaded, pinned: Pins, note: Note) -> list[Entry]:
     """The snapshots of what is to be baked, and no other: those that were learned may hold what somebody said."""
     from relight.cli.recorded import Recorded, as_asked, of_modes
     from relight.cli.recorded import read as read_request
+    from relight.cli.recording import to_bake
     from relight.serve.snapshots import open_store, takes_snapshots
 
-    files = sorted({file for pattern in loaded.config.prefixes.bake for file in loaded.folder.glob(pattern)})
-    requests: list[Recorded] = [*map(read_request, files), *of_modes(loaded)]
+    requests: list[Recorded] = [*map(read_request, to_bake(loaded)), *of_modes(loaded)]
     models = loaded.config.models
     asked = [(one, one.model if one.model in models else loaded.config.answering_model()) for one in requests]
     wanted_keys: dict[str, set[str]] = {}
     for request, name in asked:
         if name in models and takes_snapshots(models[name]):
-            wanted_keys.setdefault(name, set()).add(as_asked(request, name, loaded.config)[1].prefix or "")
+            wanted_keys.setdefault(name, set()).add(as_asked(request, name, loaded)[1].prefix or "")
     if not wanted_keys:
         return []
     snapshots = open_store(loaded, note)

@@ -18,7 +18,8 @@ from relight.cli.checks import Check, Result, room_for
 from relight.cli.provider import provider_check
 from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded
-from relight.config.schema import EngineKind, Model
+from relight.config.mendings import chosen
+from relight.config.schema import EngineKind, Model, Task
 from relight.engines.kinds import engine_for, folder_of_weights, spec_for
 from relight.engines.llamacpp import origin
 from relight.engines.memory import machine_memory
@@ -179,6 +180,8 @@ def _weights_checks(name: str, model: Model, loaded: Loaded) -> Iterator[Check]:
         return
     yield Check(Result.PASS, "weights", f"{format_bytes(size_of(want.path) or 0)} at {want.path}, {_about(header)}")
     yield _context(name, model, header)
+    if model.engine is EngineKind.LLAMA_CPP and model.task is Task.CHAT:
+        yield _tools(name, model, loaded)
     if model.engine is EngineKind.LLAMA_CPP and (problem := pooling_problem(header, model)):
         yield Check(Result.FAIL, "pooling", problem, POOLING_ADVICE.format(name))
     yield _memory(name, model, header, loaded.config.server.memory)
@@ -203,6 +206,20 @@ def _context(name: str, model: Model, header: Header) -> Check:
         return Check(Result.FAIL, "context", f"models.{name}.context: {said}", advice)
     trained = f"; the weights were trained for {header.context_length}" if header.context_length else ""
     return Check(Result.PASS, "context", f"{model.context} tokens a request{trained}")
+
+
+def _tools(name: str, model: Model, loaded: Loaded) -> Check:
+    """Whether the model comes to see the tools that a coding agent sends, as its template's text lets expect."""
+    from relight.serve.template import Way, shown_of, way
+
+    match way(shown_of(name, model, loaded.folder, loaded.weights_dir), chosen(model.mend, by_default=True)):
+        case Way.TEMPLATE:
+            return Check(Result.PASS, "tools", "the model's template shows them")
+        case Way.PROMPT:
+            return Check(Result.PASS, "tools", "the model's template does not show them: they are told in the system message")
+        case _:
+            seen = "the model's template does not show them, and nothing else does: it never calls one by itself"
+            return Check(Result.WARN, "tools", seen, f'let models.{name}.mend have "tools_in_prompt", if agents shall use it')
 
 
 def _memory(name: str, model: Model, header: Header, limit: int | None) -> Check:

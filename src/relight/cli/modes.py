@@ -89,7 +89,7 @@ def explain(text: str, history: BinaryIO | None, detector: str | None, config_fi
     asked = _detector(load(config_file), detector)
     said = _history(history)
     found = asked.detect(text, said)
-    hits = asked.rules.hits(text)
+    hits = asked.hits(text)
     classifier = asked.classifier
     nearest = classifier.nearest(text, said) if classifier else []
     if as_json:
@@ -149,6 +149,7 @@ def _detector(loaded: Loaded, detector: str | None) -> Detector:
         open_embedder(kind, folder),
         threshold=threshold,
         default=section.default_mode,
+        subject=section.subject,
         weights_dir=folder,
     )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import click
 import msgspec
 
+from relight.cli.columns import filled, laid_out
 from relight.values import Duration
 
 _PIPE_WIDTH: Final = 1000
@@ -52,24 +55,25 @@ def plain(text: str) -> str:
     return _CONTROL.sub("", text)
 
 
+def folded(text: str, *, start: str = "", later: str | None = None, err: bool = False) -> str:
+    """`start` and `text` in lines that fit the terminal, broken between words; later ones begin with `later` (as wide as
+    `start`). What is longer than a line (an address, a command) stays whole, and where there is no terminal, all of it."""
+    if not (sys.stderr if err else sys.stdout).isatty():
+        return start + text
+    return filled(text, shutil.get_terminal_size().columns, start, " " * len(start) if later is None else later)
+
+
 def print_json(value: object) -> None:
     """Print `value` as indented JSON."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """Print rows as a table as wide as the terminal; plain when standard output is not one."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    # Markup off: a cell that says [models.smol] is text. A pipe has no width, and nothing may be cut on the way to grep.
-    console = Console(markup=False)
-    if not console.is_terminal:
-        console.width = max(console.width, _PIPE_WIDTH)
-    console.print(table)
+    """Print rows as a table as wide as the terminal, no word of it broken; a row a line when standard output is not one."""
+    # A pipe has no width, and nothing may be cut on the way to grep.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
+    texts = [[plain(str(cell)) for cell in row] for row in rows]
+    click.secho(title or "", italic=True)
+    for line in laid_out(columns, texts, width):
+        click.secho(line.text, bold=line.is_head)
+    click.echo()

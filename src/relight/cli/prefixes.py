@@ -96,7 +96,7 @@ def record(context: click.Context, /, folder: Path | None, config_file: str, *, 
 
     With --agent no model is needed: the agent's first question is taken down and it is told that all is done. One that was
     connected (relight connect) is started in its own set-up, while nobody else serves at its address; another is started with
-    --run, or by you. DIR is then, unless named, where prefixes.bake looks.
+    --run, or by you. DIR is then, unless named, where `relight bake` looks.
     """
     if agent is not None:
         _record_agent(context, agent, load(config_file), folder, how)
@@ -133,8 +133,9 @@ def _record_agent(context: click.Context, agent: str, loaded: Loaded, folder: Pa
         files = (Path(kept.path),)
         more: dict[str, Any] = {"wanted": None, "again": False, "quiet": False, "as_json": how["as_json"]}
         context.invoke(bake, files=files, config_file=str(loaded.path), **more)
-    elif not kept.is_baked:
-        click.echo(f"now: relight bake {kept.path} (no pattern of prefixes.bake finds it)", err=True)
+    else:
+        where = "" if kept.is_baked else f" {kept.path}"
+        click.echo(f"now: relight bake{where}", err=True)
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):

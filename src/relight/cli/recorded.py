@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import msgspec.structs
 
 from relight.config.kinds import Kind, kind
 from relight.config.load import Loaded
-from relight.config.schema import Config, Model
+from relight.config.schema import Model
 from relight.decoding import NOT_JSON
 from relight.engines.kinds import engine_for
 from relight.errors import RelightError, UsageError
@@ -18,6 +19,7 @@ from relight.prefixes.key import Chain, chain
 from relight.serve import translations as words
 from relight.serve.front import engine_speech
 from relight.serve.prepare import CHAT, Question, prepare
+from relight.serve.template import shown_of
 from relight.wire.mending import fields
 from relight.wire.translation import About, Translation
 
@@ -84,9 +86,9 @@ def has_grammar(model: Model) -> bool:
     return kind(model) is Kind.OURS and engine_for(model.engine, model.task).capabilities.grammar
 
 
-def as_asked(recorded: Recorded, name: str, config: Config) -> tuple[dict[str, Any], Chain]:
+def as_asked(recorded: Recorded, name: str, loaded: Loaded) -> tuple[dict[str, Any], Chain]:
     """The chat that the engine of the model `name` is asked for this request, and its keys; raises `UsageError`."""
-    model = config.models[name]
+    config, model = loaded.config, loaded.config.models[name]
     body = dict(recorded.body)
     path = _dialect(body)
     if not body.get("messages") and path != "/v1/responses":
@@ -96,8 +98,9 @@ def as_asked(recorded: Recorded, name: str, config: Config) -> tuple[dict[str, A
     can = engine_for(model.engine, model.task).capabilities
     text = msgspec.json.encode(body)
     question = Question(path, text, fields(text), About(model=name, id="bake", created=0), _DIALECTS[path])
+    shown = partial(shown_of, name, model, loaded.folder, loaded.weights_dir)
     try:
-        asked = prepare(question, engine_speech(name, can, model, config.prefixes)).body
+        asked = prepare(question, engine_speech(name, can, model, config.prefixes, shown=shown)).body
     except RelightError as error:
         raise UsageError(f"{recorded.name}: {error.message}", hint=error.hint) from None
     found = chain(asked)

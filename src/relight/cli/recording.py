@@ -19,6 +19,7 @@ from msgspec import Struct
 from relight.cli.files import write_text
 from relight.cli.recorded import Recorded, as_asked
 from relight.config.load import Loaded
+from relight.config.origin import Layer
 from relight.config.schema import Task
 from relight.errors import UsageError
 from relight.loopback import is_loopback
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from relight.bridge.recorder import Recording, Start
 
 _FOLDER: Final = "prefixes"
+_USUAL: Final = (f"{_FOLDER}/*.json",)
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -51,7 +53,7 @@ def keep(recording: Recording, agent: str, model: str, loaded: Loaded, folder: P
     """Write the beginning of an agent's main request: system prompt and tools, and nothing that a user said. Raises `UsageError`
     when it has neither, or cannot be written."""
     main = recording.main
-    chat, _ = as_asked(Recorded(agent, model, dict(main.body)), model, loaded.config)
+    chat, _ = as_asked(Recorded(agent, model, dict(main.body)), model, loaded)
     text = text_of(model, chat)
     file = (folder or folder_of(loaded)) / f"{agent}-{model}.json"
     write_text(file, text)
@@ -75,8 +77,8 @@ def text_of(model: str, chat: dict[str, object]) -> str:
 
 
 def folder_of(loaded: Loaded) -> Path:
-    """Where `relight bake` looks: the folder of the first pattern of prefixes.bake that names one."""
-    for pattern in loaded.config.prefixes.bake:
+    """Where `relight bake` looks: the folder of the first pattern that names one."""
+    for pattern in patterns(loaded):
         parent = Path(pattern).parent
         if not any(mark in str(parent) for mark in "*?["):
             return loaded.folder / parent
@@ -84,9 +86,20 @@ def folder_of(loaded: Loaded) -> Path:
 
 
 def is_baked(file: Path, loaded: Loaded) -> bool:
-    """Whether one of the patterns of prefixes.bake finds a file."""
+    """Whether `relight bake` finds a file by itself."""
     place = os.path.relpath(file, loaded.folder)
-    return any(fnmatch.fnmatch(place, pattern) for pattern in loaded.config.prefixes.bake)
+    return any(fnmatch.fnmatch(place, pattern) for pattern in patterns(loaded))
+
+
+def patterns(loaded: Loaded) -> tuple[str, ...]:
+    """Where `relight bake` looks when no file is named: prefixes.bake, or where files are written when that is not set."""
+    is_said = loaded.origins["prefixes.bake"].layer is not Layer.DEFAULT
+    return loaded.config.prefixes.bake if is_said else _USUAL
+
+
+def to_bake(loaded: Loaded) -> list[Path]:
+    """The files that `relight bake` finds by itself."""
+    return sorted({file for pattern in patterns(loaded) for file in loaded.folder.glob(pattern)})
 
 
 def model_for(wanted: str | None, loaded: Loaded) -> str:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from relight.agents.disk import Change
 from relight.agents.place import named
 from relight.agents.wiring import Endpoint, Setting, Wiring
-from relight.cli.output import plain
+from relight.cli.output import folded, plain
 
 _STARS: Final = "***"
 # What stands behind such a name is shown only where it refers to something: "$NAME", "{env:NAME}", the name of a variable.
@@ -82,7 +82,7 @@ def show_change(change: Change, settings: Sequence[Setting] = ()) -> None:
         console.print(f"{change.where}: from now on with mode {change.mode:o}", soft_wrap=True)
     for why in dict.fromkeys(setting.why for setting in settings if setting.why):
         about = ", ".join(named(setting.at) for setting in settings if setting.why == why)
-        console.print(Text(f"  {about}: {why}", style="dim"), soft_wrap=True)
+        click.secho(folded(f"{about}: {why}", start="  ", later="    "), dim=True)
 
 
 def exports(environment: Mapping[str, str]) -> list[str]:
@@ -114,7 +114,7 @@ def show_after(wiring: Wiring, key_variable: str | None = None) -> None:
     if wiring.start:
         click.echo(f"\nstart it: {wiring.start}")
     for note in wiring.notes:
-        click.echo(f"  note: {note}")
+        click.echo(folded(note, start="  note: "))
 
 
 def show_files(changes: Sequence[Change]) -> None:

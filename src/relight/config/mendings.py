@@ -1,4 +1,4 @@
-"""The names of `models.NAME.mend`: what is mended in calls and histories, and which of it a model wants. Knows no request."""
+"""The names of `models.NAME.mend`: what is mended in calls, prompts and histories, and which of it a model wants; no request."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ CALLS: Final = {
     "marked_calls": "calls that a model wrote as text, in its own tags",
     "bare_calls": "calls that a model wrote as plain JSON or Python, alone or in a fence",
     "thought_calls": "calls that a model's thoughts end with, where it said nothing else",
+}
+PROMPT: Final = {
+    "tools_in_prompt": "tools that the model's template does not show: they are told in the system message",
 }
 HISTORY: Final = {
     "content_shapes": "content that is neither text nor parts",
@@ -21,8 +24,9 @@ HISTORY: Final = {
     "last_answers": "two answers at the end, which the engine refuses",
     "template_roles": "an order of roles that the model's template refuses",
 }
-_GROUPS: Final = {"all": (*CALLS, *HISTORY), "calls": tuple(CALLS), "history": tuple(HISTORY)}
-NAMES: Final = (*_GROUPS, *CALLS, *HISTORY)
+# Tools that are told in words are called in words: who wants the one wants the other.
+_GROUPS: Final = {"all": (*CALLS, *PROMPT, *HISTORY), "calls": (*CALLS, *PROMPT), "history": tuple(HISTORY)}
+NAMES: Final = (*_GROUPS, *CALLS, *PROMPT, *HISTORY)
 
 
 def chosen(mend: tuple[str, ...] | None, *, by_default: bool) -> frozenset[str]:
@@ -46,4 +50,4 @@ def faults(mend: tuple[str, ...] | None) -> Iterator[str]:
             yield f'has no mending "{one}"; {instead(one.removeprefix("-"), list(NAMES))}'
 
 
-__all__ = ["CALLS", "HISTORY", "NAMES", "chosen", "faults"]
+__all__ = ["CALLS", "HISTORY", "NAMES", "PROMPT", "chosen", "faults"]

@@ -237,9 +237,9 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mend: Annotated[
         tuple[str, ...] | None,
         Meta(
-            description="What is mended: calls (which the model wrote as text), history (which would brick a conversation), all, "
-            "or single ones by name; a dash before a name leaves it out. Left out: all for a model that is served from here, "
-            "nothing for a provider's.",
+            description="What is mended: calls (which the model wrote as text, and tools that its template does not show), "
+            "history (which would brick a conversation), all, or single ones by name; a dash before a name leaves it out. Left "
+            "out: all for a model that is served from here, nothing for a provider's.",
             examples=[["all", "-bare_calls"]],
         ),
     ] = None

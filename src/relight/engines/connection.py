@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket as sockets
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final, cast
 
 import httptools
 
 from relight.engines.base import Address
-from relight.errors import EngineCrashed, EngineFailed
+from relight.errors import EngineCrashed, EngineFailed, RelightError
 
 _HIGH_WATER: Final = 256 * 1024
 _CONNECT_TIMEOUT_S: Final = 5.0
@@ -28,6 +27,8 @@ _MAX_HEADERS: Final = 64 * 1024
 _PIECE: Final = 1 << 20
 
 Headers = list[tuple[bytes, bytes]]
+AtOnce = Callable[[bytes], bool]
+"""Takes bytes in the very turn of the loop in which they came; false: not now, somebody has to wait for them."""
 
 
 @dataclass(slots=True)
@@ -53,11 +54,12 @@ class Exchange(asyncio.Protocol):
         self._keep = keep
         self._messages = 0
         self._may_stay = False
-        self._parser = httptools.HttpResponseParser(self)
         self._head = Head()
         self._header_bytes = self._head_bytes = 0
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._buffered = 0
+        self.on_body = self._chunks.append  # what is called for every token should not be a function of ours
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._is_paused = False
         self._is_head_done = False
         self._is_complete = False
@@ -66,6 +68,8 @@ class Exchange(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._writable: asyncio.Event | None = None  # there while writing has to wait
         self._is_closed = False
+        self.at_once: AtOnce | None = None
+        """Is offered what comes while `piece` waits, which does not return what it takes, and raises what it raises."""
 
     @property
     def status(self) -> int:
@@ -90,12 +94,7 @@ class Exchange(asyncio.Protocol):
                 return b""
             self._raise_failure()
             await self._wait()
-        piece = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self._buffered = 0
-        if self._is_paused:
-            self._resume()
-        return piece
+        return self._taken()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The same piece by piece."""
@@ -131,6 +130,8 @@ class Exchange(asyncio.Protocol):
             self._keep(transport)
         else:
             transport.abort()
+        # Both hold this in turn: let go, an answer is freed with its request, and leaves nothing to the collector of cycles.
+        self._parser = self.at_once = None
 
     async def drained(self) -> None:
         """Wait until more may be written, or nothing will be any more."""
@@ -156,6 +157,8 @@ class Exchange(asyncio.Protocol):
             self._writable = None
 
     def data_received(self, data: bytes) -> None:
+        if self._parser is None:
+            return  # what comes after closing is nobody's
         if not self._is_head_done:
             # The parser gathers an unfinished header without end.
             if self._head_bytes > _MAX_HEADERS:
@@ -167,6 +170,14 @@ class Exchange(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._fail(EngineFailed(f"engine: answered what is not HTTP ({error})"))
             self.close()
+        if self._chunks:
+            self._buffered += len(data)
+            if self.at_once is not None and self._is_passed_on(self.at_once) and not self._is_complete:
+                return
+            if self._buffered > _HIGH_WATER and not self._is_paused and self._transport is not None:
+                self._is_paused = True
+                self._transport.pause_reading()
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._is_complete and (exc is not None or not self._ends_with_connection()):
@@ -183,33 +194,47 @@ class Exchange(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_bytes += len(name) + len(value)
-        if self._header_bytes > _MAX_HEADERS:
-            self._refuse_headers()
-            return
         self._head.headers.setdefault(name.lower(), value)
 
     def on_headers_complete(self) -> None:
-        if self._failure is not None:
+        if self._header_bytes > _MAX_HEADERS:
+            self._refuse_headers()
             return
-        self._head.status = self._parser.get_status_code()
+        if self._parser is not None:
+            self._head.status = self._parser.get_status_code()
         self._is_head_done = True
-        self._wake()
-
-    def on_body(self, body: bytes) -> None:
-        self._chunks.append(body)
-        self._buffered += len(body)
-        if self._buffered > _HIGH_WATER and not self._is_paused and self._transport is not None:
-            self._is_paused = True
-            self._transport.pause_reading()
-        self._wake()
 
     def on_message_complete(self) -> None:
         self._is_complete = True
         self._messages += 1
-        self._may_stay = bool(self._parser.should_keep_alive())  # the parser forgets it with the message
-        self._wake()
+        # The parser forgets it with the message.
+        self._may_stay = self._parser is not None and bool(self._parser.should_keep_alive())
 
     # --- inside
+
+    def _taken(self) -> bytes:
+        """All that has piled up; it is here no longer."""
+        piece = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered = 0
+        if self._is_paused:
+            self._resume()
+        return piece
+
+    def _is_passed_on(self, at_once: AtOnce) -> bool:
+        """Whether what has come was taken at once, so that nobody has to be woken for it."""
+        if self._waiter is None or self._waiter.done():
+            return False
+        piece = self._taken()
+        try:
+            is_taken = at_once(piece)
+        except RelightError as error:
+            self._fail(error)
+            return False
+        if not is_taken:
+            self._chunks.append(piece)
+            self._buffered = len(piece)
+        return is_taken
 
     def _stays(self, transport: asyncio.Transport) -> bool:
         """Whether the engine keeps the connection as well, and nothing is left of this answer."""
@@ -283,11 +308,17 @@ async def send_file(address: Address, path: str, file: Path) -> Exchange:
 
 def head(address: Address, what: str, length: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The head of a request; `what` is method and path."""
+    return _beginning(address, what, tuple(headers)) + b"content-length: %d\r\n\r\n" % length
+
+
+@lru_cache
+def _beginning(address: Address, what: str, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """All requests of a kind begin alike."""
     # An engine on a port may refuse a name that is not its own: that is how it keeps web pages out.
     host = "engine" if isinstance(address, Path) else f"{address[0]}:{address[1]}"
-    lines = [f"{what} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n".encode("latin-1")]
+    lines = [f"{what} HTTP/1.1\r\nhost: {host}\r\n".encode("latin-1")]
     lines += [name + b": " + value + b"\r\n" for name, value in headers]
-    return b"".join(lines) + b"\r\n"
+    return b"".join(lines)
 
 
 async def connected(

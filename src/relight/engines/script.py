@@ -66,6 +66,7 @@ class Script:
     status: int | None = None
     fault: Fault | None = None
     exit: int = 139
+    blind: bool = False  # the template leaves tools out: they are no tokens of the prompt
     unicode: bool = False  # text in many scripts, its characters cut in two on the wire
     chunk: int | None = None  # bytes that are written at once
     steps: tuple[Step, ...] = ()  # of a plan, in the order of their results
@@ -236,6 +237,7 @@ _FAULTS: Final = {kind.value: kind for kind in FaultKind}
 _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "tokens": _count,
     "text": str,
+    "blind": _switch,
     "empty": _switch,
     "reasoning": str,
     "finish": _finish,

@@ -25,6 +25,7 @@ class Prompt:
     progress: bool = False
     slot: int | None = None
     has_tools: bool = False
+    tool_tokens: int = 0  # of `tokens`, those of the tools
     results: tuple[str, ...] = ()  # of tools, since the user spoke
 
 
@@ -95,6 +96,7 @@ def _prompt(body: dict[str, Any], user: str, tool_result: str | None, results: t
         progress=read_flag(body, "return_progress"),
         slot=slot if isinstance(slot := body.get("id_slot"), int) else None,
         has_tools=bool(tools),
+        tool_tokens=count_words(tools),
         results=results,
     )
 

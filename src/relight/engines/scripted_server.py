@@ -156,6 +156,8 @@ class Server:
         script = script.turn(len(prompt.results), has_tools=prompt.has_tools, is_answered=prompt.tool_result is not None)
         if self._settings.once is not None and self._settings.once.exists():
             script = replace(script, fault=None)
+        if script.blind:
+            prompt = replace(prompt, tokens=prompt.tokens - prompt.tool_tokens)
         stamp = Stamp(os.urandom(16).hex(), int(self._clock.wall()), self._settings.model)
         answer = compose(replace(prompt, user=user), script, stamp, self._settings.context)
         async with self._slots.take(prompt.tokens, prompt.slot) as slot:

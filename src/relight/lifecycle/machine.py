@@ -221,7 +221,7 @@ def _requested(machine: Machine, event: Requested, limits: Limits) -> Step:
 
 
 def _finished(machine: Machine, event: Finished, limits: Limits) -> Step:
-    held = tuple(item for item in machine.held if item.request != event.request)
+    held = machine.held and tuple(item for item in machine.held if item.request != event.request)
     running = machine.running - {event.request}
     was_last = bool(machine.running) and not running
     after = replace(machine, held=held, running=running)

@@ -15,6 +15,7 @@ from relight.clock import Clock
 from relight.engines.base import Address
 from relight.errors import EngineCrashed, EngineFailed, RelightError
 from relight.lifecycle import machine as m
+from relight.lifecycle.timer import Timer
 from relight.lifecycle.turns import Claim, Deny, Turns, Verdict
 
 
@@ -161,8 +162,8 @@ class Runner:
         self._engine: Started | None = None
         # The engine's life, and those before it that are still ending: the next one waits until their memory is free.
         self._lives: list[asyncio.Task[None]] = []
-        self._timer = _Timer(clock, self._tick)
-        self._turn_timer = _Timer(clock, self._tick_turns)
+        self._timer = Timer(clock, self._tick)
+        self._turn_timer = Timer(clock, self._tick_turns)
         self._asleep = asyncio.Event()
         self._asleep.set()
 
@@ -242,17 +243,17 @@ class Runner:
         if failure is not None and failure is not before and not isinstance(event, m.EngineExited):
             self._observer.failed(self.model, failure)  # an engine that never answered; one that exits says so itself
         for decision in decisions:
-            match decision:
+            match decision:  # the first two are what every request brings
                 case m.Admit(request):
                     self._admit(request)
+                case m.SetTimer(at):
+                    self._timer.set(at)
                 case m.Refuse(request, error):
                     self._refuse(request, error)
                 case m.Start(generation):
                     self._begin(generation)
                 case m.Stop():
                     self._end()
-                case m.SetTimer(at):
-                    self._timer.set(at)
                 case m.Hold() | m.Drain():
                     pass
         self._note_rest()
@@ -337,46 +338,3 @@ class Runner:
                 self._judge(self._turns.clear())
             if engine is not None:
                 await engine.stop(self._STOP_GRACE_S)
-
-
-class _Timer:
-    """Calls back once, at a time that may be changed until then.
-
-    Putting it off costs nothing, as every request does: whoever sleeps looks again when it was too early.
-    """
-
-    def __init__(self, clock: Clock, callback: Callable[[float], None]) -> None:
-        self._clock = clock
-        self._callback = callback
-        self._at: float | None = None
-        self._sleeps_until = 0.0
-        self._task: asyncio.Task[None] | None = None
-
-    def set(self, at: float | None) -> None:
-        """Call back with the time at `at`; `None`: not at all."""
-        self._at = at
-        if at is None or (self._task is not None and self._sleeps_until <= at):
-            return
-        if self._task is not None:
-            self._task.cancel()
-        self._sleeps_until = at
-        self._task = asyncio.create_task(self._wait(), name="timer")
-
-    async def stop(self) -> None:
-        """Forget it, and return when nothing is left."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def _wait(self) -> None:
-        while (at := self._at) is not None:
-            self._sleeps_until = at
-            await self._clock.sleep(at - self._clock.now())
-            if self._at is not None and self._at <= at:
-                break
-        # This task is no longer the pending timer: what the callback decides must not cancel it half-way.
-        self._task = self._at = None
-        if at is not None:
-            # A sleep may end a hair early; a tick that came before its time would decide nothing, and be lost.
-            self._callback(max(at, self._clock.now()))

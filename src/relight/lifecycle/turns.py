@@ -62,7 +62,7 @@ class _Waiting:
     overtaken: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # slots are looked through for `None`, and compared with it
 class _Running:
     request: int
     claim: Claim

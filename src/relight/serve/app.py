@@ -93,6 +93,7 @@ class App:
         await asyncio.gather(self._leave_providers(), *(self._stop_engine(served) for served in self.front.models.values()))
         if self.front.desk is not None:
             await self.front.desk.finish()
+        await self.front.pulse.close()
         await self.front.limiter.close()  # last: answers are charged at their end
         if self._stopped is not None:
             self._stopped()

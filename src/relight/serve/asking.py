@@ -12,6 +12,7 @@ from msgspec import structs
 from relight.config.assistant import ASSISTANT
 from relight.config.mendings import CALLS
 from relight.decoding import NOT_JSON
+from relight.engines.connection import Exchange
 from relight.errors import ContextOverflow, EngineCrashed, EngineFailed, EngineRejected, ProviderUnavailable, RelightError, quiet
 from relight.lifecycle.learner import Answered
 from relight.lifecycle.runner import Ticket, Turn
@@ -21,6 +22,7 @@ from relight.prefixes.key import chain as chain_of
 from relight.prefixes.stability import Break
 from relight.serve.front import Front, Provided, Served, provider_speech
 from relight.serve.http import JSON
+from relight.serve.passing import Passing
 from relight.serve.prepare import CHAT, TEMPLATE_ROLES, Prepared, Question, prepare
 from relight.serve.ready_made import ReadyMade
 from relight.serve.reply import Reply
@@ -38,6 +40,8 @@ _TOO_LARGE: Final = re.compile(r"input \((\d+) tokens\) is too large to process"
 _IN_STREAM: Final = "engine: said in its stream that it failed"
 _MOST_BYTES: Final = 64 << 20  # of an answer in one piece
 _HEADERS: Final = [(b"content-type", JSON)]
+_TRIAL: Final = "relight-check"
+"""What `relight check` calls itself: its questions come once, so nothing is learned from them."""
 
 
 class Answer(Protocol):
@@ -179,7 +183,7 @@ class Asking(msgspec.Struct):
 
     def _look_at(self, served: Served, chain: Chain, prepared: Prepared, claim: Claim) -> None:
         """What the request begins with: kept if somebody records, and compared with what its client sent before."""
-        if chain.prefix is None:
+        if chain.prefix is None or self._is_trial:
             return
         if self.front.recorder is not None:
             self.front.recorder.saw(served.name, chain, prepared.body)
@@ -206,7 +210,7 @@ class Asking(msgspec.Struct):
         it = self.it
         served.shelf.answered(chain, turn.slot, it.cached_tokens)
         read_s = it.finished().get(Phase.PREFILL, 0.0)
-        if served.learner is not None:
+        if served.learner is not None and not self._is_trial:
             answered = Answered(
                 chain=chain,
                 body=prepared.body,
@@ -218,6 +222,10 @@ class Asking(msgspec.Struct):
                 interaction=it.id,
             )
             served.learner.saw(answered)
+
+    @property
+    def _is_trial(self) -> bool:
+        return self.it.http.user_agent == _TRIAL
 
     async def _relay(self, served: Served, turn: Turn, prepared: Prepared) -> None:
         body = prepared.body if turn.slot is None or not served.pins_slots else _pin(prepared.body, turn.slot)
@@ -266,16 +274,14 @@ class Asking(msgspec.Struct):
         return None
 
     async def _stream(self, answer: Answer, tap: Tap, prepared: Prepared) -> Prepared | None:
-        it, reply, passage = self.it, self.reply, prepared.passage
+        reply, passage = self.reply, prepared.passage
         if prepared.writer is not None:
             reply.tell_failure = prepared.writer.failed
+        passing = Passing(self.it, reply, tap, passage)
+        if isinstance(answer, Exchange):
+            answer.at_once = passing.at_once
         while chunk := await answer.piece():
-            tap.feed(chunk)
-            it.pieces += 1
-            out = chunk if passage is None else passage.feed(chunk)
-            if it.first_token_s is None and (tap.first_event_seen if passage is None else passage.has_content):
-                it.first_token()
-            if out:
+            if out := passing.through(chunk):
                 await reply.chunk(out)
         if tap.is_cut_short:
             raise EngineFailed("engine: ended its stream before the answer was complete")

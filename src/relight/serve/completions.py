@@ -115,7 +115,7 @@ class Completions:
             answering = self._first_answer(backends, question, asking, claim)
         else:
             answering = self._assisted(desk, question, asking, claim)
-        with Watch(request, reply, server.write_timeout):
+        with Watch(request, reply, server.write_timeout, self._front.lookout):
             if it.stream or server.hold_json is not None:
                 async with reply.signs_of_life(it.model):
                     await answering

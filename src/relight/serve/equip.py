@@ -135,4 +135,11 @@ def _detector(loaded: Loaded, embedder: Embedder | None) -> Detector | None:
 
     modes = taught(section.modes, loaded.folder)
     threshold = section.threshold if embedder is None or embedder.kind == section.detector.value else None
-    return build(modes, embedder, threshold=threshold, default=section.default_mode, weights_dir=loaded.weights_dir)
+    return build(
+        modes,
+        embedder,
+        threshold=threshold,
+        default=section.default_mode,
+        subject=section.subject,
+        weights_dir=loaded.weights_dir,
+    )

@@ -25,6 +25,8 @@ from relight.serve.elsewhere import Elsewhere
 from relight.serve.http import Request
 from relight.serve.prepare import Speech
 from relight.serve.prompt import check_size
+from relight.serve.pulse import Pulse
+from relight.serve.watch import Lookout
 from relight.telemetry.interaction import HttpFacts, Interaction, Origin, Phase, parse_trace, session_of
 from relight.telemetry.metrics import Metrics
 from relight.telemetry.redact import change_all, redact
@@ -33,6 +35,7 @@ from relight.weights.description import Description
 from relight.wire.dialect import Usage
 from relight.wire.mending import Fields, Needs
 from relight.wire.ollama import model_name
+from relight.wire.tool_prompt import Shown
 
 if TYPE_CHECKING:
     from relight.providers.provider import Provider
@@ -100,11 +103,17 @@ class Recorder(Protocol):
         ...
 
 
-def engine_speech(
-    name: str, can: Capabilities, model: Model, prefixes: Prefixes | None = None, clock: Clock | None = None
+def engine_speech(  # noqa: PLR0913 - what a request needs depends on all of it
+    name: str,
+    can: Capabilities,
+    model: Model,
+    prefixes: Prefixes | None = None,
+    clock: Clock | None = None,
+    *,
+    shown: Callable[[], Shown | None] | None = None,
 ) -> Speech:
     """How an engine of ours is spoken to that serves `model` under its name; what `prefixes` names goes out of system
-    messages, or stays in them as it was."""
+    messages, or stays in them as it was; what its template does not show (`shown`) is told in words."""
     prefixes = Prefixes() if prefixes is None else prefixes
     needs = Needs(
         context=model.context,
@@ -116,6 +125,7 @@ def engine_speech(
         strip=patterns(prefixes.strip),
         pin=Pins(patterns(prefixes.pin), clock or SystemClock(), prefixes.pin_for) if prefixes.pin else None,
         mends=chosen(model.mend, by_default=True),
+        shown=shown,
     )
     return Speech(can.paths, needs, has_grammar=can.grammar)
 
@@ -154,6 +164,11 @@ class Front:
     desk: Desk | None = None
     """The assistant, if there is one."""
     is_stopping: bool = False
+    lookout: Lookout = field(default_factory=Lookout)
+    pulse: Pulse = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pulse = Pulse(self.clock, self.config.server.heartbeat)
 
     def name(self, asked: str | None) -> str:
         """The model that is asked for, or the default one; raises `ModelNotFound` or `InvalidRequest`."""
@@ -246,7 +261,7 @@ def timing_headers(it: Interaction) -> list[tuple[bytes, bytes]]:
     phases = it.finished()
     if not phases:
         return []
-    shown = ", ".join(f"{phase};dur={seconds * 1000:.1f}" for phase, seconds in phases.items())
+    shown = ", ".join([f"{phase};dur={seconds * 1000:.1f}" for phase, seconds in phases.items()])
     headers = [(b"server-timing", shown.encode())]
     if Phase.WAKE in phases:
         headers.append((b"x-relight-wake-ms", f"{phases[Phase.WAKE] * 1000:.0f}".encode()))

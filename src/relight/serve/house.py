@@ -33,6 +33,7 @@ from relight.lifecycle.runner import Launch, Runner, Started
 from relight.lifecycle.shelf import Means, Shelf
 from relight.serve.front import Served, engine_speech
 from relight.serve.snapshots import MEASURED, ground_of, open_store
+from relight.serve.template import Template
 from relight.telemetry.metrics import Metrics
 from relight.telemetry.sinks import Sink
 from relight.weights.description import Description, describe, header_of
@@ -79,8 +80,10 @@ class House:
             *(model.api_key for model in config.models.values()),
         ]
         self._secrets = frozenset(name.secret for name in named if name.secret)
-        self._store = open_store(loaded, lambda text: sink.note("WARNING", text))
+        self._store = open_store(loaded, self._warn)
         self._runners: dict[str, Runner] = {}
+        self._templates: dict[str, Template] = {}
+        self._asking: set[asyncio.Task[None]] = set()
         self._beginning: asyncio.Task[None] | None = None
         self._keeper = self._make_keeper()
 
@@ -114,6 +117,7 @@ class House:
         means = self._means(name) if engine.capabilities.snapshots else None
         shelf = None if means is None else Shelf(means)
         runner = self._runners[name] = Runner(name, limits, self._launch(engine, name, model, shelf), self.clock, self)
+        template = self._templates[name] = Template(name, model, self._loaded.folder, self._weights_dir, self._warn)
         prefixes = self._loaded.config.prefixes
         learns, history = prefixes.learn, prefixes.include_history
         return Served(
@@ -122,7 +126,7 @@ class House:
             engine.capabilities,
             model.context,
             engine.name,
-            engine_speech(name, engine.capabilities, model, prefixes, self.clock),
+            engine_speech(name, engine.capabilities, model, prefixes, self.clock, shown=template.shown),
             parallel=model.parallel,
             bridge=model.bridge,
             shelf=shelf,
@@ -187,6 +191,10 @@ class House:
         self._times.add(model, seconds)
         self.metrics.woke(model, seconds)
         self.sink.note("INFO", f"{model} is awake after {seconds:.2f} s")
+        # Beside the first answer, which need not wait for it.
+        asking = asyncio.create_task(self._templates[model].ask(self._socket(model)), name=f"template {model}")
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
 
     def slept(self, model: str) -> None:
         """See `Observer.slept`."""
@@ -221,7 +229,7 @@ class House:
         memory, ours = config.server.memory, [model for model in config.models.values() if kind(model) is Kind.OURS]
         if memory is None and len(ours) < 2:
             return None
-        return Keeper(Limit.of(memory, machine_memory().total), self, self.clock, lambda text: self.sink.note("WARNING", text))
+        return Keeper(Limit.of(memory, machine_memory().total), self, self.clock, self._warn)
 
     def _memory_needed(self, name: str) -> int:
         """Bytes, as well as they are known: nothing for weights that the engine keeps itself."""
@@ -256,6 +264,12 @@ class House:
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 
+    def _socket(self, name: str) -> Path:
+        return self._sockets() / f"{self._number(name)}.sock"
+
+    def _warn(self, text: str) -> None:
+        self.sink.note("WARNING", text)
+
     def _number(self, name: str) -> int:
         """Short, for paths of sockets are."""
         return list(self._loaded.config.models).index(name)
@@ -263,8 +277,7 @@ class House:
     def _launch(self, engine: Engine, name: str, model: Model, shelf: Shelf | None) -> Launch:
         async def launch() -> Started:
             weights = await self._weights(name, model)
-            socket = self._sockets() / f"{self._number(name)}.sock"
-            spec = replace(spec_for(name, model, weights, socket), hidden=self._secrets)
+            spec = replace(spec_for(name, model, weights, self._socket(name)), hidden=self._secrets)
             if weights is not None and weights.is_file():
                 read_ahead(weights)
             if shelf is not None:

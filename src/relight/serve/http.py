@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from relight.errors import BodyTooLarge, ClientGone, UnsupportedMedia
+from relight.serve.lane import lane_of
 from relight.values import format_bytes
 
 Scope = MutableMapping[str, Any]
@@ -29,6 +30,8 @@ class Request:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.extra: Headers = []
         """Headers that every answer to this request carries."""
+        self.lane = lane_of(self.method, send)
+        """The way out that needs no waiting, where there is one."""
 
     @property
     def remote(self) -> str:
@@ -47,20 +50,42 @@ class Request:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone("client: left while it was sending its request")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
+            part: bytes = message.get("body", b"")
+            size += len(part)
             if size > limit:
                 raise _too_large(limit)
             if not message.get("more_body", False):
-                return b"".join(parts)
+                return b"".join((*parts, part)) if parts else part
+            parts.append(part)
 
     async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Send status and headers."""
-        await self.send({"type": "http.response.start", "status": status, "headers": [*headers, *self.extra]})
+        """Send status and headers; what they belong to comes in pieces."""
+        if self.lane is not None and self.lane.is_free:
+            self.lane.begin(status, [*headers, *self.extra])
+        else:
+            await self.send({"type": "http.response.start", "status": status, "headers": [*headers, *self.extra]})
+
+    async def piece(self, data: bytes) -> None:
+        """Send a piece, which must not be empty. Waits while the client is slower than we are."""
+        if self.lane is not None and self.lane.is_free:
+            self.lane.write(data)
+        else:
+            await self.send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        """Say that there are no more pieces."""
+        if self.lane is not None and self.lane.is_free:
+            self.lane.end()
+        else:
+            await self.send({"type": "http.response.body", "body": b""})
 
     async def answer(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send a whole answer; a HEAD request gets everything but the body."""
-        await self.start(status, [*headers, (b"content-length", str(len(body)).encode())])
+        if self.lane is not None and self.lane.is_free:
+            self.lane.answer(status, [*headers, *self.extra], body)
+            return
+        length = (b"content-length", str(len(body)).encode())
+        await self.send({"type": "http.response.start", "status": status, "headers": [*headers, *self.extra, length]})
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     async def json(self, status: int, value: object, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:

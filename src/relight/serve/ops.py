@@ -12,6 +12,7 @@ from relight.lifecycle.machine import State
 from relight.serve.front import Backend, Front, Served
 from relight.serve.http import Request
 from relight.serve.prepare import CHAT, COMPLETIONS
+from relight.serve.template import Way, way
 from relight.telemetry.metrics import exposition
 
 # What every model that chats answers as well, whether by itself or translated.
@@ -110,8 +111,11 @@ class Ops:
                 "context": context,
                 "max_tokens": served.speech.needs.max_tokens,
                 "wake_eta_s": round(status.eta_s, 3),
+                "parallel": served.parallel,
                 "snapshots": served.capabilities.snapshots,
             }
+            if (seen := _way(served)) is not None:
+                facts["tools"] = seen
         elif config.models[name].fallback:
             facts["fallback"] = list(config.models[name].fallback)
         model = {
@@ -132,11 +136,17 @@ def capabilities(backend: Backend) -> list[str]:
     """What the model can do, in the words of Ollama's `capabilities`."""
     paths, found = backend.speech.paths, []
     if CHAT in paths or COMPLETIONS in paths:
-        found += ["completion", "tools"]
+        found += ["completion"] if _way(backend) is Way.NONE else ["completion", "tools"]
     if backend.speech.needs.images:
         found.append("vision")
     found += [word for path, word in (("/v1/embeddings", "embedding"), ("/v1/rerank", "rerank")) if path in paths]
     return found
+
+
+def _way(backend: Backend) -> Way | None:
+    """How a model comes to see tools; `None` where nobody here knows."""
+    needs = backend.speech.needs
+    return way(needs.shown(), needs.mends) if CHAT in backend.speech.paths and needs.shown is not None else None
 
 
 def _given(request: Request, name: str) -> str:

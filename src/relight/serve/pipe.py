@@ -252,7 +252,8 @@ class WithoutUsage:
     def feed(self, data: bytes) -> bytes:
         events = self._events.feed(data)
         self.has_content = self.has_content or bool(events)
-        found = _USAGE.search(events)
+        first = events.find(b'"usage"')
+        found = _USAGE.search(events, first) if first >= 0 else None
         if found is None:
             return events
         passed, begin = [], 0

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from relight.config.mendings import CALLS
+from relight.serve.counting import in_words
 from relight.serve.pipe import Passage, Pipe, Sifted, Untouched, WithoutUsage
 from relight.wire.forced import force
 from relight.wire.mending import Fields, Needs, decoded, encode, mend, says
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 CHAT: Final = "/v1/chat/completions"
 COMPLETIONS: Final = "/v1/completions"
+COUNT_TOKENS: Final = "/v1/messages/count_tokens"
 ASSISTANT_CHAT: Final = "/chat"
 TEMPLATE_ROLES: Final = "template_roles"
 _MOST_YIELDS: Final = 2
@@ -108,12 +110,13 @@ def prepare(question: Question, speech: Speech) -> Prepared:
     if question.path == CHAT and speech.has_grammar and _is_forced(question.fields):
         return _as_chat(decoded(question.body), speech, None)
     if question.path not in (CHAT, COMPLETIONS):
-        return Prepared(question.path, _named(question, speech.needs))
+        counted = in_words(question, speech.needs) if question.path == COUNT_TOKENS else None
+        return Prepared(question.path, counted or _named(question, speech.needs))
     fields = dict(question.fields)
     done = mend(fields, speech.needs_of_native)
     body = encode(fields) if done.changed else question.body
     passage: Passage | None = None
-    calls = text_calls(fields, speech.needs, done.counts) if question.path == CHAT else None
+    calls = text_calls(question.fields, speech.needs, done.counts) if question.path == CHAT else None
     empty = NeverEmpty() if speech.has_grammar and question.path == CHAT else None
     if calls is not None:
         passage = Sifted(calls, empty, adds_usage=done.adds_usage)
@@ -139,10 +142,11 @@ def _translated(question: Question, translation: Translation, speech: Speech) ->
 
 def _as_chat(chat: Json, speech: Speech, writer: Writer | None) -> Prepared:
     forced = force(chat) if speech.has_grammar else None
-    fields: Fields = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in chat.items()}
+    asked: Fields = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in chat.items()}
+    fields = dict(asked)
     done = mend(fields, speech.needs_of_native if writer is None else speech.needs)
     filters: tuple[Filter, ...] = () if forced is None else (forced,)
-    calls = text_calls(fields, speech.needs, done.counts) if forced is None else None
+    calls = text_calls(asked, speech.needs, done.counts) if forced is None else None
     empty = NeverEmpty() if speech.has_grammar else None
     pipe = Pipe(filters, writer, empty, calls)
     return Prepared(CHAT, encode(fields), pipe, writer, mended=done.counts, yields=_yields(speech))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Final
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from relight.errors import ClientGone, MethodNotAllowed, RelightError
 from relight.serve.front import Front, timing_headers
 from relight.serve.http import JSON, Request
+from relight.serve.pulse import SignsOfLife
 from relight.telemetry.interaction import Interaction
 from relight.wire import sse
 from relight.wire.dialect import Dialect, EventStream
@@ -34,7 +35,8 @@ class Reply:
         self._sign: asyncio.Event | None = None  # there while a sign of life is being sent
         self._boundary = sse.Boundary()
         self._now = front.clock.now
-        self._last_life = self._last_event = self._now()
+        self.last_life = self._last_event = self._now()
+        """When the client last heard of it, by the clock."""
         self._has_comments = dialect.stream_type == EventStream.stream_type
         self._loop = asyncio.get_running_loop()
         self.sending_since: float | None = None
@@ -82,10 +84,25 @@ class Reply:
             await self._sign_is_out()
         if not self.is_started:
             await self._begin()
-        if not (_is_comment(data) and self._boundary.is_between_events):
-            self._last_life = self._last_event = self._now()
-            self.has_answer = True
+        self._note_life(data)
         await self._write(data)
+
+    def pass_on(self, data: bytes, through: Callable[[bytes], bytes]) -> bool:
+        """As `chunk` what `through` makes of `data`, at once; false, with nothing done, where somebody would have to wait: the
+        stream has not begun, its client does not keep up, or something else is being sent."""
+        lane = self._request.lane
+        if lane is None or self._sign is not None or not self.is_started or not lane.is_free:
+            return False
+        if out := through(data):
+            self._note_life(out)
+            lane.write(out)
+            self._note_sent(out)
+        return True
+
+    def _note_life(self, data: bytes) -> None:
+        if not (_is_comment(data) and self._boundary.is_between_events):
+            self.last_life = self._last_event = self._now()
+            self.has_answer = True
 
     async def end(self) -> None:
         """Close the stream: the record first, then the last byte."""
@@ -125,42 +142,34 @@ class Reply:
         self._request.extra += error_headers(error)
         await self.whole(error.http_status, msgspec.json.encode(self._dialect.error_body(error)), JSON)
 
-    @asynccontextmanager
-    async def signs_of_life(self, model: str) -> AsyncIterator[None]:
+    def signs_of_life(self, model: str) -> AbstractAsyncContextManager[None]:
         """While inside, no silence of a stream is longer than `server.heartbeat`, and who waits for JSON gets white space if
         `server.hold_json` says so."""
+        if self._it.stream:
+            return SignsOfLife(self._front.pulse, self, model)
         hold = self._front.config.server.hold_json
-        if not self._it.stream and hold is None:
-            yield
-            return
-        pulse = asyncio.create_task(self._pulse(model) if self._it.stream else self._hold(float(hold or 0)))
+        return nullcontext() if hold is None else self._held(float(hold))
+
+    async def give_sign(self, model: str) -> None:
+        """See `pulse.Audible`."""
+        if self.sending_since is not None or self.is_ended:
+            return  # the client has still to read what is there
+        with self._sending_a_sign():
+            await self._begin()
+            if self._boundary.is_between_events:
+                self.last_life = self._now()
+                await self._write(self._sign_of_life(model))
+
+    @asynccontextmanager
+    async def _held(self, after_s: float) -> AsyncIterator[None]:
+        holding = asyncio.create_task(self._hold(after_s))
         try:
             yield
         finally:
-            pulse.cancel()
-            await asyncio.wait({pulse})
-            if not pulse.cancelled():
-                pulse.exception()  # the client is gone: who sends the answer hears it as well
-
-    async def _pulse(self, model: str) -> None:
-        clock, every = self._front.clock, float(self._front.config.server.heartbeat)
-        wait = every
-        while True:
-            await clock.sleep(wait)
-            silent = clock.now() - self._last_life
-            if silent < every:
-                wait = every - silent
-                continue
-            wait = every
-            if self.sending_since is not None:
-                continue  # the client has still to read what is there
-            if self.is_ended:
-                return
-            with self._sending_a_sign():
-                await self._begin()
-                if self._boundary.is_between_events:
-                    self._last_life = clock.now()
-                    await self._write(self._sign_of_life(model))
+            holding.cancel()
+            await asyncio.wait({holding})
+            if not holding.cancelled():
+                holding.exception()  # the client is gone: who sends the answer hears it as well
 
     async def _hold(self, after_s: float) -> None:
         """White space before JSON is part of it: its client hears something, and reads the same."""
@@ -205,18 +214,21 @@ class Reply:
     async def _write(self, data: bytes) -> None:
         self.sending_since = self._loop.time()
         try:
-            await self._request.send({"type": "http.response.body", "body": data, "more_body": True})
+            await self._request.piece(data)
         except OSError as error:
             raise _left(error) from error
         finally:
             self.sending_since = None
+        self._note_sent(data)
+
+    def _note_sent(self, data: bytes) -> None:
         if self._has_comments:
             self._boundary.feed(data)  # other framings are written by us alone, in whole events
         self._it.bytes_out += len(data)
 
     async def _finish(self) -> None:
         self._close()
-        await self._send(self._request.send({"type": "http.response.body", "body": b""}))
+        await self._send(self._request.end())
 
     def _close(self) -> None:
         """Close the record; whatever is still sent is the last."""

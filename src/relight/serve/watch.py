@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from relight.errors import ClientGone
 from relight.serve.http import Request
-from relight.serve.reply import Reply
 
-# Most requests are over before this, and a task for each of them would cost more than all that it could notice.
+if TYPE_CHECKING:
+    from relight.serve.reply import Reply
+
+# Most requests are over before this, and a timer or a task for each would cost more than all that it could notice.
 _LOOK_AFTER_S: Final = 0.05
+
+
+class Lookout:
+    """Has those clients watched that are still waited for when it looks: at most 50 ms after they came."""
+
+    def __init__(self) -> None:
+        self._new: set[Watch] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, watch: Watch) -> None:
+        """Have it begin at the next look."""
+        self._new.add(watch)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER_S, self._look)
+
+    def end(self, watch: Watch) -> None:
+        """It is over."""
+        self._new.discard(watch)
+
+    def _look(self) -> None:
+        self._timer = None
+        begun, self._new = self._new, set()
+        for watch in begun:
+            watch.begin()
 
 
 class Watch:
     """While inside, the task is cancelled as soon as its client is gone, and `ClientGone` is raised in its place."""
 
-    __slots__ = ("_inside", "_later", "_reason", "_reply", "_request", "_stalls_after_s", "_watcher")
+    __slots__ = ("_inside", "_later", "_lookout", "_reason", "_reply", "_request", "_stalls_after_s", "_watcher")
 
-    def __init__(self, request: Request, reply: Reply, stalls_after_s: float) -> None:
-        self._request, self._reply, self._stalls_after_s = request, reply, stalls_after_s
+    def __init__(self, request: Request, reply: Reply, stalls_after_s: float, lookout: Lookout) -> None:
+        self._request, self._reply, self._stalls_after_s, self._lookout = request, reply, stalls_after_s, lookout
         self._inside: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -28,9 +54,10 @@ class Watch:
 
     def __enter__(self) -> None:
         self._inside = asyncio.current_task()
-        self._later = asyncio.get_running_loop().call_later(_LOOK_AFTER_S, self._begin)
+        self._lookout.begin(self)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lookout.end(self)
         if self._later is not None:
             self._later.cancel()
         if self._watcher is not None:
@@ -39,7 +66,8 @@ class Watch:
             self._inside.uncancel()
             raise self._reason from None
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Look whether the client is there, and reads."""
         self._watcher = asyncio.get_running_loop().create_task(self._listen())
         self._look_for_stall()
 

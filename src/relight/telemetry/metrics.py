@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -41,10 +42,10 @@ class Histogram:
 class Metrics:
     """Everything counted since the process started."""
 
-    requests: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
-    tokens: dict[tuple[str, str], int] = field(default_factory=dict)
-    first_token: dict[str, Histogram] = field(default_factory=dict)
-    queue: dict[str, Histogram] = field(default_factory=dict)
+    requests: dict[tuple[str, str, str, str], int] = field(default_factory=lambda: defaultdict(int))
+    tokens: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    first_token: dict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    queue: dict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     cost_usd: dict[str, float] = field(default_factory=dict)
     given_up: dict[tuple[str, str], int] = field(default_factory=dict)
     wakes: dict[str, Histogram] = field(default_factory=dict)
@@ -57,12 +58,12 @@ class Metrics:
         """Add one closed interaction."""
         it = record.interaction
         key = (it.model, it.dialect, str(it.status), it.category.value if it.category else "")
-        self.requests[key] = self.requests.get(key, 0) + 1
+        self.requests[key] += 1
         for kind, number in (("prompt", it.prompt_tokens), ("cached", it.cached_tokens), ("completion", it.completion_tokens)):
             if number:
-                self.tokens[it.model, kind] = self.tokens.get((it.model, kind), 0) + number
+                self.tokens[it.model, kind] += number
         if it.model:
-            self.queue.setdefault(it.model, Histogram()).observe(record.phases[Phase.QUEUE])
+            self.queue[it.model].observe(record.phases[Phase.QUEUE])
         if it.mode_by:
             self.modes[it.mode, it.mode_by] = self.modes.get((it.mode, it.mode_by), 0) + 1
         if it.cost_usd is not None:
@@ -72,7 +73,7 @@ class Metrics:
         for what, number in it.mended.items():
             self.mended[it.model, what] = self.mended.get((it.model, what), 0) + number
         if it.first_token_s is not None:
-            self.first_token.setdefault(it.model, Histogram()).observe(it.first_token_s)
+            self.first_token[it.model].observe(it.first_token_s)
 
     def woke(self, model: str, seconds: float) -> None:
         """Add one completed wake."""

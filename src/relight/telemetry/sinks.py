@@ -54,7 +54,8 @@ class JsonLines:
         self._waiting.append(self._encoded("DEBUG", it.wall, f"opened {it.id}", fields))
         if self._flush is None:
             try:
-                self._flush = asyncio.get_running_loop().call_later(self._WAIT_S, self._write_out)
+                # Not put off by what is written before: a timer for each request would cost more than one too many.
+                self._flush = asyncio.get_running_loop().call_later(self._WAIT_S, self._write_waiting)
             except RuntimeError:  # no loop, nobody who would come back
                 self._write_out()
 
@@ -80,10 +81,11 @@ class JsonLines:
         self._waiting.append(self._encoded(severity, wall, message, fields))
         self._write_out()
 
+    def _write_waiting(self) -> None:
+        self._flush = None
+        self._write_out()
+
     def _write_out(self) -> None:
-        if self._flush is not None:
-            self._flush.cancel()
-            self._flush = None
         lines, self._waiting = b"".join(self._waiting), []
         if lines:
             self._write(lines)
@@ -125,10 +127,9 @@ def to_stdout(data: bytes) -> None:
     A log that cannot be written (its reader left, the disk is full) does not fail the answer that it describes.
     """
     fd = sys.stdout.fileno()
-    view = memoryview(data)
-    while view:
+    while data:
         try:
-            view = view[os.write(fd, view) :]
+            data = data[os.write(fd, data) :]
         except BlockingIOError:  # somebody else made this terminal or pipe non-blocking
             select.select((), (fd,), ())
         except OSError:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -114,7 +112,7 @@ class Tap:
     def __init__(self, dialect: Dialect, *, stream: bool, keep_text: bool = False) -> None:
         self._dialect = dialect
         self._events = sse.Events() if stream else None
-        self._marks = _pattern(dialect.interesting)
+        self._marks = dialect.interesting
         self._keep_text = keep_text
         self._body: list[bytes] = []
         self._size = 0
@@ -130,11 +128,11 @@ class Tap:
             self._keep(chunk)
             return
         events = self._events.feed(chunk)
-        self._is_done = self._is_done or b"[DONE]" in events
         if not self.first_event_seen and events:
             self.first_event_seen = events.startswith(b"data:") or b"\ndata:" in events
+        self._is_done = self._is_done or b"[DONE]" in events
         if self._keep_text or self._is_interesting(events):
-            for payload in sse.payloads(events):
+            for payload in sse.payloads(events if self._keep_text else self._interesting_end(events)):
                 if self._keep_text or self._is_interesting(payload):
                     self._read(payload)
 
@@ -163,7 +161,15 @@ class Tap:
             self._body = []
 
     def _is_interesting(self, data: bytes) -> bool:
-        return self._marks.search(data) is not None
+        return any(map(data.__contains__, self._marks))  # many times as fast as one pattern for all of them
+
+    def _interesting_end(self, events: bytes) -> bytes:
+        """Interesting `events` from the first such on: most come at the end of a stream."""
+        first = len(events)
+        for mark in self._marks:
+            at = events.find(mark, 0, first)
+            first = at if at >= 0 else first
+        return events[sse.bounds(events, first)[0] :]
 
     def _read(self, payload: bytes) -> None:
         try:
@@ -175,11 +181,6 @@ class Tap:
         self._dialect.read(value, self.usage)
         if self._keep_text:
             self._words.append(self._dialect.text(value))
-
-
-@lru_cache
-def _pattern(marks: tuple[bytes, ...]) -> re.Pattern[bytes]:
-    return re.compile(b"|".join(map(re.escape, marks)))
 
 
 def envelope(error: RelightError) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from relight.decoding import NOT_JSON
 from relight.errors import InvalidRequest
 from relight.wire.dialect import objects
 from relight.wire.history import mend_history
+from relight.wire.tool_prompt import TOOLS, Shown, with_calls, with_tools
 from relight.wire.translation import Json
 
 Fields = dict[str, msgspec.Raw]
@@ -28,6 +29,8 @@ Fields = dict[str, msgspec.Raw]
 # Where several are said, the engine takes `max_completion_tokens`.
 _LIMITS: Final = ("max_tokens", "max_completion_tokens", "n_predict")
 _UNLIMITED: Final = -1
+_LOGPROBS: Final = ("top_logprobs", "logprobs", "n_probs")
+_WITH_PATTERNS: Final = ("response_format", "json_schema", "tools")
 _MOST_LOGPROBS: Final = 20
 _MOST_REPEATED: Final = 2000
 _REPEATED: Final = re.compile(r"\{(\d{1,9})(?:,(\d{0,9}))?\}")
@@ -55,6 +58,8 @@ class Needs:
     """What a system message is read as, so that it begins as others did before."""
     mends: frozenset[str] = frozenset()
     """What is mended in calls and histories, by the names of `config.mendings`."""
+    shown: Callable[[], Shown | None] | None = None
+    """What the model's template shows of tools, asked where a request has any; `None`: whoever answers sees to it."""
 
 
 class Mended(msgspec.Struct, frozen=True):
@@ -99,6 +104,11 @@ def says(request: Fields, name: str) -> Any:
         raise InvalidRequest(f"{name}: is not JSON ({error})") from error
 
 
+def _said(request: Fields, names: tuple[str, ...]) -> dict[str, Any]:
+    """What is said of these fields, `null` left out."""
+    return {name: said for name in names if (said := says(request, name)) is not None}
+
+
 def encode(request: Fields) -> bytes:
     """The body that `fields` was read from, with its changes."""
     return msgspec.json.encode(request)
@@ -116,6 +126,7 @@ def mend(request: Fields, needs: Needs) -> Mended:
     changed = mend_messages(request, needs, counts)
     for step in _STEPS:
         changed |= step(request, needs)
+    changed |= tell_tools(request, needs, counts)
     adds_usage = ask_usage(request, needs)
     return Mended(changed=changed or adds_usage, adds_usage=adds_usage, counts=counts)
 
@@ -135,7 +146,7 @@ def cap_answer(request: Fields, needs: Needs) -> bool:
     if needs.context is None:
         return False
     default = min(needs.max_tokens or needs.context, needs.context)
-    stated = {name: said for name in _LIMITS if (said := says(request, name)) is not None}
+    stated = {} if request.keys().isdisjoint(_LIMITS) else _said(request, _LIMITS)
     if not stated:
         for name in _LIMITS[1:]:
             request.pop(name, None)
@@ -174,9 +185,10 @@ def drop_slot(request: Fields, needs: Needs) -> bool:
 
 def cap_logprobs(request: Fields, needs: Needs) -> bool:
     """At most as many alternatives a token as OpenAI's service gives: with all of the vocabulary an answer has megabytes."""
+    if request.keys().isdisjoint(_LOGPROBS):
+        return False
     changed = False
-    for name in ("top_logprobs", "logprobs", "n_probs"):
-        said = says(request, name)
+    for name, said in _said(request, _LOGPROBS).items():
         if isinstance(said, int) and not isinstance(said, bool) and said > _MOST_LOGPROBS:
             changed |= _put(request, name, _MOST_LOGPROBS)
     return changed
@@ -184,7 +196,9 @@ def cap_logprobs(request: Fields, needs: Needs) -> bool:
 
 def check_patterns(request: Fields) -> None:
     """Raise `InvalidRequest` for a pattern that repeats repetitions: llama.cpp unfolds them, and never comes back."""
-    for name in ("response_format", "json_schema", "tools"):
+    if request.keys().isdisjoint(_WITH_PATTERNS):
+        return
+    for name in _WITH_PATTERNS:
         if name in request and b'"pattern"' in bytes(request[name]):
             for pattern in _patterns(says(request, name)):
                 if math.prod(int(most or least) or 1 for least, most in _REPEATED.findall(pattern)) > _MOST_REPEATED:
@@ -247,6 +261,36 @@ def strip_system(request: Fields, needs: Needs) -> bool:
             message["content"] = kept if needs.pin is None else needs.pin(kept)
             changed |= message["content"] != content
     return changed and _put(request, "messages", messages)
+
+
+def tell_tools(request: Fields, needs: Needs, counts: dict[str, int]) -> bool:
+    """Tell in words what the model's template does not show: the tools, and the calls of the history with their results.
+
+    Behind `strip_system`: what is stripped or pinned is the client's own text.
+    """
+    if needs.shown is None or TOOLS not in needs.mends or not (_has_tools(request) or _has_calls(request)):
+        return False
+    shown, messages = needs.shown(), says(request, "messages")
+    if shown is None or shown.tools or not isinstance(messages, list):
+        return False
+    told = messages if shown.calls else with_calls(messages)
+    if _has_tools(request) and bytes(request.get("tool_choice", b"")) != b'"none"':
+        told = with_tools(told, bytes(request["tools"]))
+    if changed := told != messages:
+        _put(request, "messages", told)
+        counts[TOOLS] = 1
+    # Nothing is told twice: other builds of the engine have words of their own for such models.
+    for name in ("tools", "tool_choice", "parallel_tool_calls"):
+        changed |= request.pop(name, None) is not None
+    return changed
+
+
+def _has_tools(request: Fields) -> bool:
+    return bytes(request.get("tools", b"null")) not in (b"null", b"[]")
+
+
+def _has_calls(request: Fields) -> bool:
+    return b'"tool' in bytes(request.get("messages", b""))
 
 
 def _without(text: str, patterns: tuple[re.Pattern[str], ...]) -> str:

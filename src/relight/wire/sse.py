@@ -68,9 +68,14 @@ class Events:
 
 def bounds(events: bytes, at: int) -> tuple[int, int]:
     """Where the event that has `at` inside begins and ends in whole `events`."""
-    start = max(events.rfind(b"\n\n", 0, at) + 2, events.rfind(b"\n\r\n", 0, at) + 3)
-    ends = [end + len(blank) for blank in (b"\n\n", b"\n\r\n") if (end := events.find(blank, at)) >= 0]
-    return start if start > 2 else 0, min(ends, default=len(events))
+    # Lines end one way or the other, seldom both: the second is looked for only as far as the first was found.
+    start = events.rfind(b"\n\n", 0, at) + 2
+    start = max(start, events.rfind(b"\n\r\n", max(start - 2, 0), at) + 3)
+    end = events.find(b"\n\n", at)
+    crlf = events.find(b"\n\r\n", at, len(events) if end < 0 else end + 2)
+    if crlf >= 0:
+        end = crlf + 1
+    return start if start > 2 else 0, len(events) if end < 0 else end + 2
 
 
 def payloads(events: bytes) -> list[bytes]:
