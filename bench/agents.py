@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.gemma import gemma
+from bench.leftovers import end_at_home
 from bench.report import Report
 from bench.wire import ENVIRONMENT, free_port
 
@@ -77,8 +78,11 @@ def _baked(name: str, programs: Path) -> Mapping[str, Any]:
             "IS_SANDBOX": "1",
         }
         url = f"http://127.0.0.1:{free_port()}"
-        _command(home, env, 120, "connect", name, "--url", url, "--model", "smol", "--stock", "--yes", "--json")
-        _command(home, env, _RECORD_S, "prefixes", "record", "--agent", name, "--json")
+        try:
+            _command(home, env, 120, "connect", name, "--url", url, "--model", "smol", "--stock", "--yes", "--json")
+            _command(home, env, _RECORD_S, "prefixes", "record", "--agent", name, "--json")
+        finally:
+            end_at_home(home)
         (baked,) = json.loads(_command(home, env, _BAKE_S, "bake", "--json", fine=(0, _NOT_ALL)))
     if baked["state"] != "made":
         raise RuntimeError(baked["reason"])

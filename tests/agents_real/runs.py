@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.leftovers import end_at_home
+
 from tests.agents_real.pins import Pin, read_pins
 
 _NOBODY = "http://127.0.0.1:9"  # a proxy that is not there: who wants to go further than this machine is refused at once
@@ -91,17 +93,4 @@ def _end(process: subprocess.Popen[bytes], home: Path) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    for pid in _at_home(home):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _at_home(home: Path) -> list[int]:
-    mark = f"HOME={home}".encode()
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            with suppress(OSError):
-                if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append(int(folder.name))
-    return found
+    end_at_home(home)

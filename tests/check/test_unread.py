@@ -47,3 +47,7 @@ def test_what_only_looks_like_a_call_is_the_models_affair(text: str) -> None:
 def test_words_resemble_no_call(text: str) -> None:
     assert unread_call(text, TOOLS) is None
     assert not resembles_call(text, TOOLS)
+
+
+def test_fence_that_never_ends_is_read_in_one_go() -> None:
+    assert unread_call("```" + "\n" * 200_000 + "x", {"weather": WEATHER}) is None

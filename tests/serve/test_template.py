@@ -103,3 +103,10 @@ async def test_engine_that_says_nothing_of_it_changes_nothing(tmp_path: Path, bo
 )
 def test_how_tools_are_seen(shown: Shown | None, mend: tuple[str, ...] | None, how: Way | None) -> None:
     assert way(shown, chosen(mend, by_default=True)) is how
+
+
+async def test_engine_that_uses_no_template_is_not_asked_about_the_one_that_it_has(tmp_path: Path) -> None:
+    model = Model(source="file:none.gguf", args=("--no-jinja",))
+    template = Template("smol", model, tmp_path, tmp_path, print)
+    await template.ask(tmp_path / "nobody.sock")
+    assert template.shown() == Shown(tools=False, calls=False)

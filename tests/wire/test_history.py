@@ -332,3 +332,15 @@ def test_refusal_of_a_template_is_known_by_its_words() -> None:
     said = "Unable to generate parser for this template. Automatic parser generation failed: …\nError: Jinja Exception: roles"
     assert is_refusal(said)
     assert not is_refusal("request (9 tokens) exceeds the available context size (8 tokens), try increasing it")
+
+
+def test_many_results_without_an_id_are_given_to_many_calls() -> None:
+    calls = [{"id": f"c{at}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for at in range(60_000)]
+    results = [{"role": "tool", "content": str(at)} for at in range(len(calls))]
+    messages: list[Any] = [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        *results,
+    ]
+    mend_history(messages, frozenset(HISTORY), {})
+    assert [message["tool_call_id"] for message in messages[2:]] == [call["id"] for call in calls]

@@ -11,7 +11,9 @@ from relight.check.question import Tool, misfit
 
 # The marks that models' templates put around calls, and a fence around JSON.
 _MARKS: Final = re.compile(r"<tool_call>|<function=|<\|python_tag\|>|\[TOOL_CALLS\]")
-_FENCE: Final = re.compile(r"\A\s*```\w*\s*(.*?)\s*```\s*\Z", re.DOTALL)
+_FENCE: Final = "```"
+_LANGUAGE: Final = re.compile(r"\A\w+")
+_MOST: Final = 1 << 16  # characters: no call of a check's is longer
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -20,18 +22,26 @@ def unread_call(text: str, tools: Mapping[str, Tool]) -> str | None:
 
     What only looks like one (a tool that is told back, arguments that do not fit, an example among words) is the model's affair.
     """
+    text = text[:_MOST]
     if mark := _MARKS.search(text):
         marked = text[mark.start() :]
         return next(
             (told for value, told in _objects(marked) if _is_call(value, tools) or _fits_named(value, marked, tools)), None
         )
-    alone = (fenced[1] if (fenced := _FENCE.match(text)) else text).strip()
+    alone = _unfenced(text.strip())
     return next((told for value, told in _objects(alone) if told == alone and _is_call(value, tools)), None)
 
 
 def resembles_call(text: str, tools: Mapping[str, Tool]) -> bool:
     """Whether the model at least tried."""
     return bool(_MARKS.search(text)) or any(f'"{name}"' in text for name in tools)
+
+
+def _unfenced(text: str) -> str:
+    """What stands in a fence, if that is all."""
+    if len(text) < 2 * len(_FENCE) or not (text.startswith(_FENCE) and text.endswith(_FENCE)):
+        return text
+    return _LANGUAGE.sub("", text[len(_FENCE) : -len(_FENCE)]).strip()
 
 
 def _objects(text: str) -> Iterator[tuple[dict[str, Any], str]]:

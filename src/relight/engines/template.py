@@ -23,6 +23,7 @@ from relight.errors import RelightError
 from relight.wire.tool_prompt import Shown
 
 _PATIENCE_S: Final = 5.0
+_MOST: Final = 1 << 17  # characters of a template that are looked through: the largest known have a fifth of that
 # What is quoted within a block may hold what would end it.
 _BLOCK: Final = re.compile(r"""\{#.*?#\}|\{[{%]((?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^'"])*?)[}%]\}""", re.DOTALL)
 _QUOTED: Final = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
@@ -43,6 +44,8 @@ class _Props(Struct, frozen=True):
 @lru_cache(maxsize=64)
 def shown_by(template: str) -> Shown:
     """What a template (Jinja) does something with; an empty one stands for the engine's own, which shows messages alone."""
+    if len(template) > _MOST:
+        return Shown()  # the engine has the last word anyway
     blocks = [block for block in _BLOCK.findall(template) if block]
     return Shown(
         tools=any(_TOOLS.search(_QUOTED.sub("", block)) for block in blocks),

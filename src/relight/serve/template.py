@@ -51,6 +51,8 @@ class Template:
 
     async def ask(self, address: Address) -> None:
         """Have the engine that has just woken say so."""
+        if given(self._model.args) == "":
+            return  # it uses no template, whatever it says of the one that it has
         if self._model.engine is not EngineKind.LLAMA_CPP or (said := await told(address)) is None:
             return
         if (expected := self.shown()) is not None and said != expected:

@@ -204,7 +204,8 @@ class _Waiting:
     """The calls of a turn that wait for a result: what each said as its id, and its id now. A client says how many."""
 
     def __init__(self, renamed: list[tuple[Any, str]]) -> None:
-        self._in_order = {new: said for said, new in renamed}
+        self._open = {new for _, new in renamed}
+        self._in_order = deque(new for _, new in renamed)
         self._by_said: dict[str, deque[str]] = {}
         for said, new in renamed:
             self._by_said.setdefault(repr(said), deque()).append(new)
@@ -213,13 +214,15 @@ class _Waiting:
         """The id of the first call that a result can be of, if it says `said`."""
         # What was taken in order is still listed here, and no longer there.
         listed = self._by_said.get(repr(said), deque()) if said is not None else deque[str]()
-        while listed and listed[0] not in self._in_order:
+        while listed and listed[0] not in self._open:
             listed.popleft()
         new = listed.popleft() if listed else None
         if new is None and not (isinstance(said, str) and said):
-            new = next(iter(self._in_order), None)
+            while self._in_order and self._in_order[0] not in self._open:
+                self._in_order.popleft()
+            new = self._in_order[0] if self._in_order else None
         if new is not None:
-            del self._in_order[new]
+            self._open.discard(new)
         return new
 
 

@@ -286,7 +286,7 @@ def tell_tools(request: Fields, needs: Needs, counts: dict[str, int]) -> bool:
 
 
 def _has_tools(request: Fields) -> bool:
-    return bytes(request.get("tools", b"null")) not in (b"null", b"[]")
+    return bool(says(request, "tools"))
 
 
 def _has_calls(request: Fields) -> bool:

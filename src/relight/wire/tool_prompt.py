@@ -8,6 +8,7 @@ time: a prompt that begins as the last one did is read from the cache.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any, Final
 
@@ -31,7 +32,11 @@ _HOW: Final = (
     '<tool_call>\n{"name": "NAME", "arguments": {"ARGUMENT": "VALUE"}}\n</tool_call>\n'
     "What the tool gives back stands between <tool_response> and </tool_response> in the message that follows."
 )
+_MARKS: Final = re.compile(r"<(/?)(tools|tool_call|tool_response)>")
 _SAID: Final = ("name", "description", "parameters")
+
+
+_MOST_KEPT: Final = 1 << 18  # bytes of tools whose words are remembered
 
 
 class Shown(Struct, frozen=True):
@@ -45,7 +50,7 @@ class Shown(Struct, frozen=True):
 
 def with_tools(messages: list[Any], tools: bytes) -> list[Any]:
     """The same, and the tools (JSON, as chat requests list them) in the system message, before what it says."""
-    text = _described(tools)
+    text = (_described if len(tools) <= _MOST_KEPT else _described.__wrapped__)(tools)
     first = messages[0] if messages else None
     if isinstance(first, dict) and first.get("role") in ("system", "developer"):
         return [{**first, "content": joined(text, first.get("content"))}, *messages[1:]]
@@ -65,20 +70,24 @@ def with_calls(messages: list[Any]) -> list[Any]:
     A user's own words behind results are told with them: templates that know no tools often want user and assistant in turn.
     """
     told: list[Any] = []
-    is_open = False
+    given_back: list[object] = []  # joined once: a history may hold thousands
     for message in messages:
         role = message.get("role") if isinstance(message, dict) else None
-        if role != "tool" and not (is_open and role == "user"):
-            told.append(_called(message) if role == "assistant" else message)
-            is_open = False
+        if role == "tool":
+            given_back.append(_given_back(message.get("content")))
             continue
-        content = _given_back(message.get("content")) if role == "tool" else message.get("content")
-        if is_open:
-            told[-1] = {"role": "user", "content": joined(told[-1]["content"], content)}
-        else:
-            told.append({"role": "user", "content": content})
-        is_open = role == "tool"
-    return told
+        if given_back:
+            is_users = role == "user"
+            told.append(_by_user([*given_back, message.get("content")] if is_users else given_back))
+            given_back = []
+            if is_users:
+                continue
+        told.append(_called(message) if role == "assistant" else message)
+    return [*told, _by_user(given_back)] if given_back else told
+
+
+def _by_user(contents: list[object]) -> Json:
+    return {"role": "user", "content": joined(*contents)}
 
 
 def _called(message: Json) -> Json:
@@ -106,10 +115,25 @@ def _written(function: object) -> str:
 
 def _given_back(content: object) -> object:
     if isinstance(content, str | None):
-        return f"<tool_response>\n{content or ''}\n</tool_response>"
-    return joined("<tool_response>", content, "</tool_response>")
+        return f"<tool_response>\n{_unmarked(content or '')}\n</tool_response>"
+    return joined("<tool_response>", _parts_unmarked(content), "</tool_response>")
+
+
+def _parts_unmarked(content: object) -> object:
+    """The same parts, the text in them without marks."""
+    if not isinstance(content, list):
+        return content
+    return [
+        {**part, "text": _unmarked(part["text"])} if isinstance(part, dict) and isinstance(part.get("text"), str) else part
+        for part in content
+    ]
+
+
+def _unmarked(text: str) -> str:
+    """What a tool gives back cannot end its place and go on in a user's name."""
+    return _MARKS.sub(r"<\1 \2>", text)
 
 
 def _json(value: object) -> str:
-    """On one line, with the blanks that models were shown, and write."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
+    """On one line, with the blanks that models were shown, and write. No text in it can end the block that it stands in."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=0).decode().replace("</tool", "<\\/tool")
