@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from relight.bridge.identity import Identity, read
 from relight.cli.identity import Gcloud, Googles, acting_for, audience_of
 from relight.clock import ManualClock
 from relight.errors import CloudError
 from tests.bridge.bridging import CHAT, MESSAGES, request_body, spanned
-from tests.bridge.platform import AUDIENCE, Platform, says
+from tests.bridge.platform import AUDIENCE, Platform, page, says
 from tests.cloud.fake.cloud import Cloud
 from tests.cloud.fake.server import Refused, served
 from tests.cloud.people import ACCOUNT, USER, account, google_as, user
@@ -268,6 +269,18 @@ async def test_service_that_begins_to_ask_is_shown_one_from_then_on(cloud: Cloud
         assert [(await span.client.ask(CHAT, ASKED)).status for _ in range(2)] == [200, 200]
 
     assert [HEADER in one.headers for one in platform.asked(CHAT)] == [False, False, True, True]
+    assert [facts["shown"] for event, facts in span.told.events if event == "identity"] == [False, True]
+
+
+async def test_service_that_refuses_whoever_comes_is_not_shown_one_from_then_on(cloud: Cloud) -> None:
+    async def refuse(_request: web.Request, _body: bytes) -> web.StreamResponse:
+        return page(403, "Forbidden", "Not here.")
+
+    answers = [says(404, b"{}"), refuse, refuse, says(200, b"{}")]
+    async with Platform(answers=answers).running() as platform, spanned(platform, of_account(cloud)) as span:
+        assert [(await span.client.ask(CHAT, ASKED)).status for _ in range(2)] == [403, 200]
+
+    assert [HEADER in one.headers for one in platform.asked(CHAT)] == [False, True, False]
 
 
 async def test_service_that_does_not_tell_is_shown_one(cloud: Cloud) -> None:

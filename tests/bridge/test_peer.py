@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from relight.bridge import peer
+from relight.bridge.bridge import Bridge, Options
+from relight.bridge.identity import NoTokens
+from relight.errors import Forbidden
 from tests.bridge.bridging import CHAT, request_body, spanned
 from tests.bridge.platform import Platform, says
 
@@ -39,7 +46,7 @@ def listening() -> Iterator[socket.socket]:
 
 def test_own_connection_is_told(listening: socket.socket) -> None:
     here = listening.getsockname()
-    assert peer.is_told(here)
+    assert peer.is_told()
     with socket.create_connection(here) as ours:
         assert peer.owner(ours.getsockname(), here) == os.getuid()
 
@@ -64,10 +71,64 @@ def test_connection_that_was_let_go_belongs_to_nobody(listening: socket.socket) 
     assert not peer.may_pass(peer.owner(client, here))
 
 
-def test_nobody_listens_means_nobody_is_told(listening: socket.socket) -> None:
+def test_machine_that_cannot_be_tried_is_taken_for_one_that_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever keeps us from trying does not turn the guard off."""
+
+    def late(*_: object, **__: object) -> socket.socket:
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", late)
+    assert peer.is_told()
+
+
+def test_machine_that_lists_nothing_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "_LISTS", (tmp_path / "tcp",))
+    assert not peer.is_told()
+
+
+async def test_guard_is_tried_before_anybody_can_connect(listening: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     here = listening.getsockname()
     listening.close()
-    assert not peer.is_told(here)
+    found: list[int] = []
+
+    def tried() -> bool:
+        with socket.socket() as ours:
+            found.append(ours.connect_ex(here))
+        return True
+
+    monkeypatch.setattr(peer, "is_told", tried)
+    bridge = Bridge(Options("http://127.0.0.1:9", port=here[1], wakes=False), NoTokens())
+    try:
+        await bridge.start()
+    finally:
+        await bridge.stop()
+    assert found == [errno.ECONNREFUSED]
+
+
+async def test_unknown_owner_is_looked_for_again_and_a_known_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[peer.Place, bool]] = []
+
+    def owner(client: peer.Place, here: peer.Place) -> int | None:
+        asked.append((client, threading.current_thread() is threading.main_thread()))
+        return None if len(asked) == 1 else os.getuid()
+
+    async with Platform(answers=[says(200, b"{}")]).running() as platform, spanned(platform) as span:
+        monkeypatch.setattr(peer, "owner", owner)
+        assert [(await span.client.get("/v1/models")).status for _ in range(3)] == [403, 200, 200]
+    assert len({client for client, _ in asked}) == 1
+    assert [is_main for _, is_main in asked] == [False, False]
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_connection_without_another_end_is_refused(is_gone: bool) -> None:
+    bridge = Bridge(Options("http://127.0.0.1:9", port=0, wakes=False), NoTokens())
+    request = make_mocked_request("GET", "/v1/models")
+    if is_gone:
+        request.protocol.transport = None
+    try:
+        assert isinstance(await bridge._refusal(request), Forbidden)
+    finally:
+        await bridge.stop()
 
 
 def test_own_programs_and_the_administrators_may_pass() -> None:

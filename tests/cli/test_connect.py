@@ -462,6 +462,22 @@ def test_check_finds_a_model_that_is_gone(site: StandIn, capsys: pytest.CaptureF
     assert following == f"relight connect opencode --url {site.url} --model NAME"
 
 
+def test_command_that_comes_next_is_one_command_whatever_a_model_is_called(
+    site: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.models = ("smol; id",)
+    connected("--url", site.url, capsys=capsys)
+    site.key = KEY
+    assert said_of("key", capsys)[1] == f"relight connect opencode --slim --url {site.url} --model 'smol; id'"
+
+
+def test_what_a_service_lists_gives_a_terminal_no_commands(site: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    connected("--url", site.url, capsys=capsys)
+    site.models = ("sm\x1b]0;mine\x07ol",)
+    assert run(["connect", "opencode", "--check"]) == ExitCode.FOUND
+    assert "there is sm]0;mineol" in capsys.readouterr().out
+
+
 def test_check_finds_a_context_that_is_smaller_by_now(site: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
     connected("--url", site.url, capsys=capsys)
     file = places().receipt("opencode", Scope.USER)

@@ -126,6 +126,13 @@ def test_sentence_in_a_pipe_is_one_line(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == f"note: {'word ' * 60}\n"
 
 
+def test_sentence_gives_a_terminal_no_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "it is \x1b]0;mine\x07 now"
+    print(folded(text, start="\x9bnote: "))
+    assert capsys.readouterr().out == "note: it is ]0;mine now\n"
+    assert at_terminal(FOLDED.format(text=text), 40) == ["note: it is ]0;mine now"]
+
+
 def test_every_table_of_a_configuration_fits(tmp_path: Path) -> None:
     file = tmp_path / "relight.toml"
     file.write_text('[models.smol]\nengine = "scripted"\n')

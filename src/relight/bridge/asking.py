@@ -60,7 +60,8 @@ class Asking:
     clock: Clock
     patience_s: float
     _looking: asyncio.Task[None] | None = field(default=None, init=False)
-    _has_told: bool = field(default=False, init=False)
+    _told: bool | None = field(default=None, init=False)
+    """Whether the identity was last said to be shown; None before anything was said."""
 
     async def close(self) -> None:
         """Look no more."""
@@ -97,6 +98,7 @@ class Asking:
         self._note(token)
         found = await self._fresh(request, token)
         if _is_stranger(found):
+            was_withheld = token is None and self.identity.is_wanted is False
             other = await self._another(token)
             if other is not None:
                 found.close()
@@ -104,6 +106,9 @@ class Asking:
                 token, found = other, await self._fresh(request, other)
             if _is_stranger(found):
                 found.close()
+                # It refuses whoever comes: that is no reason to show it who does from now on.
+                if was_withheld:
+                    self.identity.is_wanted = False
                 raise stranger(found.status, self.upstream.url, _account(token), self.identity.problem)
         if isinstance(found, Answer):
             self._tell(token)
@@ -134,10 +139,12 @@ class Asking:
             found.close()
 
     def _tell(self, token: Token | None) -> None:
-        """Say once to whom which identity is shown, or that none is wanted."""
-        if self._has_told or not self.identity.has_any or (token is None and self.identity.is_wanted is not False):
+        """Say to whom which identity is shown, or that none is wanted: once, and again when that changes."""
+        if not self.identity.has_any or (token is None and self.identity.is_wanted is not False):
             return
-        self._has_told = True
+        if self._told is (token is not None):
+            return
+        self._told = token is not None
         if token is None:
             why = f"{self.upstream.url} lets anybody in: no identity is needed there, and none is shown"
             self.state.watch.said("identity", shown=False, to=self.upstream.url, message=why)

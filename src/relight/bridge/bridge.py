@@ -88,6 +88,9 @@ class Bridge:
             auto_decompress=False,
         )
         await self._runner.setup()
+        # Before anybody else can connect, and so have a say in what comes of it.
+        if self._guards:
+            self._guards = await in_background(peer.is_told, "relight-peer")
         try:
             await web.TCPSite(self._runner, LOOPBACK, self._options.port).start()
         except OSError as error:
@@ -95,8 +98,6 @@ class Bridge:
             why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {error.strerror}"
             raise UsageError(f"bridge: port {self._options.port} {why}", hint="choose another: --port 8788") from None
         port = self._runner.addresses[0][1]
-        if self._guards:
-            self._guards = await in_background(lambda: peer.is_told((LOOPBACK, port)), "relight-peer")
         if self._options.wakes:
             self._waker.came()
         return f"http://{LOOPBACK}:{port}"
@@ -118,7 +119,7 @@ class Bridge:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         """One request, from its check to its last byte."""
         path = request.raw_path.partition("?")[0]
-        refusal = door.refusal(request.headers, request.raw_path) or self._refusal(request)
+        refusal = door.refusal(request.headers, request.raw_path) or await self._refusal(request)
         if refusal is not None:
             self.state.watch.said("refused", why=refusal.message)
             return await self._reply(request, read(request.method, path, b"")).fail(refusal)
@@ -141,15 +142,21 @@ class Bridge:
             seconds = round(self.clock.now() - began, 3)
             self.state.watch.said("answered", path=path, status=reply.status, failed=has_failed, seconds=seconds)
 
-    def _refusal(self, request: web.Request) -> Forbidden | None:
+    async def _refusal(self, request: web.Request) -> Forbidden | None:
         """Why whoever is at the other end of this connection may not use it; looked up once for all that it asks."""
-        transport = request.transport
-        if not self._guards or transport is None:
+        if not self._guards:
             return None
+        transport = request.transport
+        if transport is None or not (client := transport.get_extra_info("peername")):
+            return door.of_others()
         may_pass = self._let_in.get(transport)
         if may_pass is None:
-            client, here = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-            may_pass = self._let_in[transport] = peer.may_pass(peer.owner(client, here))
+            here = transport.get_extra_info("sockname")
+            uid = await in_background(lambda: peer.owner(client, here), "relight-peer")
+            may_pass = peer.may_pass(uid)
+            # What is not known now may be known when it asks again.
+            if uid is not None:
+                self._let_in[transport] = may_pass
         return None if may_pass else door.of_others()
 
     def _reply(self, request: web.Request, asked: Asked) -> Reply:

@@ -23,13 +23,16 @@ _ADMINISTRATOR: Final = 0
 
 def owner(client: Place, here: Place) -> int | None:
     """The user whose socket `client` is, connected to `here`; None where nobody knows, or it was let go by its program."""
-    wanted = {(_written(client, prefix), _written(here, prefix)) for prefix in (b"", _MAPPED)}
-    for line in _lines():
-        fields = line.split()
+    wanted = [f" {_written(client, prefix)} {_written(here, prefix)} " for prefix in (b"", _MAPPED)]
+    for text in _lists():
+        # Of what may be a long list only the one line is taken apart.
+        at = max(text.find(pair) for pair in wanted)
+        if at < 0:
+            continue
         # sl, local, remote, state, queues, timer, retransmissions, uid, timeout, inode
-        if len(fields) > 9 and (fields[1], fields[2]) in wanted:
-            # A socket without an inode has no program any more, and is listed as the administrator's.
-            return int(fields[7]) if fields[9] != "0" else None
+        fields = text[text.rfind("\n", 0, at) + 1 : text.find("\n", at)].split()
+        # A socket without an inode has no program any more, and is listed as the administrator's.
+        return int(fields[7]) if len(fields) > 9 and fields[9] != "0" else None
     return None
 
 
@@ -38,21 +41,25 @@ def may_pass(uid: int | None) -> bool:
     return uid is not None and uid in {os.getuid(), _ADMINISTRATOR}
 
 
-def is_told(here: Place) -> bool:
-    """Whether this machine says whose a connection to `here` is: tried with one of our own. Something has to listen there."""
+def is_told() -> bool:
+    """Whether this machine says whose a connection is: tried with one of our own, to a port that nobody else knows of yet. Where
+    that cannot be tried, whether it should."""
     if not hasattr(os, "getuid"):
         return False
     try:
-        with socket.create_connection(here, timeout=1.0) as ours:
-            return owner(ours.getsockname(), here) == os.getuid()
+        with (
+            socket.create_server(("127.0.0.1", 0)) as there,
+            socket.create_connection(there.getsockname(), timeout=1.0) as ours,
+        ):
+            return owner(ours.getsockname(), there.getsockname()) == os.getuid()
     except OSError:
-        return False
+        return sys.platform.startswith("linux")
 
 
-def _lines() -> Iterator[str]:
+def _lists() -> Iterator[str]:
     for file in _LISTS:
         try:
-            yield from file.read_text(encoding="ascii").splitlines()[1:]
+            yield file.read_text(encoding="ascii")
         except (OSError, ValueError):
             continue
 

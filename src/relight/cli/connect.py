@@ -13,7 +13,7 @@ from relight.agents.receipt import Places, Receipt, places, read_receipt
 from relight.agents.wiring import Agent, Scope
 from relight.cli.connected import need_somebody, yes_option
 from relight.cli.endpoint import Wanted, address, find_endpoint
-from relight.cli.output import config_option, folded, json_option, print_json, print_table
+from relight.cli.output import config_option, folded, json_option, plain, print_json, print_table
 from relight.cli.standing import Point
 from relight.cli.wired import FileReport, report, show_change
 from relight.errors import ExitCode, UsageError
@@ -231,10 +231,11 @@ def _check(agent: Agent, scope: Scope | None, url: str | None, *, as_json: bool)
 
 def _tell_checked(agent: Agent, rows: Sequence[Checked]) -> None:
     for row in rows:
-        click.echo(f"{agent.name} → {row.model} at {row.url}, for {'this user' if row.scope == 'user' else 'this project'}")
+        whose = "this user" if row.scope == "user" else "this project"
+        click.echo(plain(f"{agent.name} → {row.model} at {row.url}, for {whose}"))
         for point in row.points:
             click.echo(folded(point.seen, start=f"  {point.holds:<6}  {point.about:<8}  "))
-        click.echo(f"next: {row.next}" if row.next else "it holds")
+        click.echo(plain(f"next: {row.next}") if row.next else "it holds")
     from relight.cli.roster import has_files
 
     if not rows and has_files(agent):

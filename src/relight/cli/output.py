@@ -57,7 +57,9 @@ def plain(text: str) -> str:
 
 def folded(text: str, *, start: str = "", later: str | None = None, err: bool = False) -> str:
     """`start` and `text` in lines that fit the terminal, broken between words; later ones begin with `later` (as wide as
-    `start`). What is longer than a line (an address, a command) stays whole, and where there is no terminal, all of it."""
+    `start`). What is longer than a line (an address, a command) stays whole, and where there is no terminal, all of it. What a
+    terminal would do instead of show is left out."""
+    text, start = plain(text), plain(start)
     if not (sys.stderr if err else sys.stdout).isatty():
         return start + text
     return filled(text, shutil.get_terminal_size().columns, start, " " * len(start) if later is None else later)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from msgspec import Struct
@@ -133,9 +134,9 @@ def _again(agent: Agent, receipt: Receipt) -> str:
     """The command that connects it as it was."""
     scope = "" if receipt.scope is Scope.USER else f" --scope {receipt.scope.value}"
     slim = " --slim" if receipt.is_slim else ""
-    url = "" if receipt.url == listens_here() else f" --url {receipt.url}"
-    key = f" --key-variable {receipt.key_variable}" if receipt.key_variable not in {None, KEY_VARIABLE} else ""
-    return f"relight connect {agent.slug}{scope}{slim}{url} --model {receipt.model}{key}"
+    url = "" if receipt.url == listens_here() else f" --url {quote(receipt.url)}"
+    key = f" --key-variable {quote(variable)}" if (variable := receipt.key_variable or KEY_VARIABLE) != KEY_VARIABLE else ""
+    return f"relight connect {agent.slug}{scope}{slim}{url} --model {quote(receipt.model)}{key}"
 
 
 def _settings(receipt: Receipt, again: str) -> Point:
@@ -157,7 +158,7 @@ def _service(told: Listing, receipt: Receipt) -> Point:
     # Who asks for a key has answered.
     if told.models is not None or told.wants_key:
         return Point(about="service", holds=Holds.PASS, seen=f"{receipt.url} answers")
-    start = "relight serve" if receipt.url == listens_here() else f"relight check {receipt.url}"
+    start = "relight serve" if receipt.url == listens_here() else f"relight check {quote(receipt.url)}"
     return Point(about="service", holds=Holds.FAIL, seen=f"{receipt.url} {told.why}", next=start)
 
 
@@ -175,12 +176,12 @@ def _key(told: Listing, receipt: Receipt, variable: str, again: str) -> Point:
         seen, do = f"that in {variable} is not accepted", "where the service runs: relight keys create NAME"
         return Point(about="key", holds=Holds.FAIL, seen=seen, next=do)
     is_missing = f"{variable} is not set" in told.why
-    do = f"export {variable}=…   # the service's key" if is_missing else f"relight check {receipt.url}"
+    do = f"export {quote(variable)}=…   # the service's key" if is_missing else f"relight check {quote(receipt.url)}"
     return Point(about="key", holds=Holds.FAIL if is_missing else Holds.UNSURE, seen=told.why, next=do)
 
 
 def _model(told: Listing, model: Candidate | None, agent: Agent, receipt: Receipt) -> Point:
-    choose = f"relight connect {agent.slug} --url {receipt.url}"
+    choose = f"relight connect {agent.slug} --url {quote(receipt.url)}"
     if told.models is None:
         return Point(about="model", holds=Holds.UNSURE, seen="the service did not list what it has")
     if model is None:
