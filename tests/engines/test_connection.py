@@ -261,8 +261,26 @@ async def test_pieces_that_come_in_one_reading_are_offered_as_one(peer: Peer) ->
     await closed(asked)
 
 
-async def test_error_of_what_takes_at_once_is_raised_to_whoever_waits(peer: Peer) -> None:
+@pytest.mark.parametrize("ending", [b"", b"0\r\n\r\n"], ids=["goes on", "ends"])
+@pytest.mark.parametrize("kind", [EngineFailed, ValueError])
+async def test_error_of_what_takes_at_once_is_raised_to_whoever_waits(peer: Peer, kind: type[Exception], ending: bytes) -> None:
     asked, end = await peer.ask(CHUNKED)
+    await asked.head()
+
+    def at_once(data: bytes) -> bool:
+        raise kind("engine: said in its stream that it failed")
+
+    asked.at_once = at_once
+    reading = asyncio.ensure_future(asked.piece())
+    await asyncio.sleep(0)
+    end.send(b"5\r\nhello\r\n" + ending)
+    with pytest.raises(kind, match="said in its stream"):
+        await reading
+    await closed(asked)
+
+
+async def test_error_of_what_takes_at_once_is_not_undone_by_the_end_that_comes_behind_it(peer: Peer) -> None:
+    asked, _ = await peer.ask(CHUNKED)
     await asked.head()
 
     def at_once(data: bytes) -> bool:
@@ -271,9 +289,19 @@ async def test_error_of_what_takes_at_once_is_raised_to_whoever_waits(peer: Peer
     asked.at_once = at_once
     reading = asyncio.ensure_future(asked.piece())
     await asyncio.sleep(0)
-    end.send(b"5\r\nhello\r\n")
+    asked.data_received(b"5\r\nhello\r\n")  # a loop may read twice before it lets anybody run
+    asked.data_received(b"0\r\n\r\n")
     with pytest.raises(EngineFailed, match="said in its stream"):
         await reading
+    await closed(asked)
+
+
+async def test_trailers_are_bounded_as_headers_are(peer: Peer) -> None:
+    trailers = b"".join(b"x-%d: %b\r\n" % (number, b"y" * 1000) for number in range(200))
+    asked, _ = await peer.ask(CHUNKED, b"5\r\nhello\r\n0\r\n" + trailers + b"\r\n")
+    head = await asked.head()
+    assert await body_of(asked) == b"hello"
+    assert sum(len(name) + len(value) for name, value in head.headers.items()) <= 64 * 1024
     await closed(asked)
 
 

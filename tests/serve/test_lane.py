@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from relight.clock import SystemClock
 from relight.engines.connection import exchange
 from relight.serve.door import Door as Protocol
 from relight.serve.http import Request
+from relight.serve.lane import lane_of
 from tests.serve.client import CHAT, Door, front_door, request_body
 from tests.serve.test_stream import same
 
@@ -57,7 +59,7 @@ async def answering(scope: Any, receive: Any, send: Any) -> None:
         await request.json(404, {"error": "none"})
     else:
         await request.start(200, HEADERS)
-        for piece in (b"one", b"x" * 5000, b"\r\n"):
+        for piece in (b"one", b"", b"x" * 5000, b"\r\n"):
             await request.piece(piece)
         await request.end()
 
@@ -115,6 +117,41 @@ async def test_header_that_holds_a_line_break_is_not_sent() -> None:
 
     assert b"x-b" not in await exchanged(app, post("/"), 1)
     assert len(raised) == 1
+
+
+async def test_answer_after_a_mistake_is_framed_in_its_own_way() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(RuntimeError, match="line break"):
+            await Request(scope, receive, send).start(200, [(b"x-a", b"1\r\nx-b: 2")])
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"15")]})
+        await send({"type": "http.response.body", "body": b"the whole of it"})
+
+    assert (await exchanged(app, post("/"), 1)).endswith(b"\r\n\r\nthe whole of it")
+
+
+async def test_uvicorn_that_is_not_as_known_goes_its_usual_way() -> None:
+    class Another(RequestResponseCycle):
+        def __init__(self) -> None:
+            self.default_headers, self.access_log = [], False
+
+    class Sending(RequestResponseCycle):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+
+    lanes: list[object] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        cycle = send.__self__
+        lanes.append(lane_of("POST", send))
+        lanes.append(lane_of("POST", Another().send))
+        cycle.__class__ = Sending
+        lanes.append(lane_of("POST", cycle.send))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"15")]})
+        await send({"type": "http.response.body", "body": b"the whole of it"})
+
+    await exchanged(app, post("/"), 1)
+    assert lanes[0] is not None
+    assert lanes[1:] == [None, None]
 
 
 async def test_others_than_posts_go_their_usual_way() -> None:

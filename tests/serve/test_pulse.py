@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from typing import Any
 
 from relight.clock import ManualClock
 from relight.errors import ClientGone
@@ -83,3 +85,34 @@ async def test_client_that_is_gone_is_no_news() -> None:
         await clock.advance(12)
     assert stream.signs == []
     await pulse.close()
+
+
+async def test_sign_that_is_due_by_rounding_is_given() -> None:
+    start = 0.7
+    assert start + 0.1 - start < 0.1  # the sum is when the timer comes, and the difference is too small
+    clock = ManualClock(start)
+    pulse, stream = Pulse(clock, 0.1), Stream(clock)
+    async with asyncio.timeout(10), SignsOfLife(pulse, stream, "m"):  # it would look again and again, at the same time
+        await clock.advance(0.15)
+    assert stream.signs == [start + 0.1]
+    await pulse.close()
+
+
+async def test_sign_that_fails_as_it_is_ended_is_no_unheard_error() -> None:
+    unheard: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: unheard.append(context))
+
+    class Failing(Stream):
+        async def give_sign(self, model: str) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise OSError("no way out")
+
+    clock = ManualClock(0.0)
+    pulse = Pulse(clock, EVERY)
+    async with SignsOfLife(pulse, Failing(clock), "m"):
+        await clock.advance(6)
+    await pulse.close()
+    gc.collect()
+    assert unheard == []

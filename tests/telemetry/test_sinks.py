@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -96,6 +97,23 @@ def test_opening_is_one_quiet_line_with_the_id() -> None:
         {"id": it.id, "service": "portfolio"},
     )
     assert line["logging.googleapis.com/trace"] == f"projects/p/traces/{TRACE_ID}"
+
+
+def test_opening_in_a_second_loop_is_written_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[bytes] = []
+    sink = JsonLines(lines.append)
+
+    async def opened() -> None:
+        sink.opened(interaction(Hands()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(JsonLines, "_WAIT_S", 1000.0)
+    asyncio.run(opened())
+    assert lines == []
+    monkeypatch.setattr(JsonLines, "_WAIT_S", 0.0)
+    asyncio.run(opened())
+    assert b"".join(lines).count(b"\n") == 2
 
 
 def test_no_content_is_written_unless_given() -> None:

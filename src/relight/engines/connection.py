@@ -18,7 +18,7 @@ from typing import Final, cast
 import httptools
 
 from relight.engines.base import Address
-from relight.errors import EngineCrashed, EngineFailed, RelightError
+from relight.errors import EngineCrashed, EngineFailed
 
 _HIGH_WATER: Final = 256 * 1024
 _CONNECT_TIMEOUT_S: Final = 5.0
@@ -194,7 +194,8 @@ class Exchange(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_bytes += len(name) + len(value)
-        self._head.headers.setdefault(name.lower(), value)
+        if self._header_bytes <= _MAX_HEADERS:  # trailers come here as well, after all has been looked at
+            self._head.headers.setdefault(name.lower(), value)
 
     def on_headers_complete(self) -> None:
         if self._header_bytes > _MAX_HEADERS:
@@ -228,7 +229,9 @@ class Exchange(asyncio.Protocol):
         piece = self._taken()
         try:
             is_taken = at_once(piece)
-        except RelightError as error:
+        except Exception as error:  # whoever waits raises it
+            self._is_complete = False  # what was not passed on has not ended well
+            self._parser = None  # nor does anything that follows count
             self._fail(error)
             return False
         if not is_taken:

@@ -24,19 +24,26 @@ class Timer:
     def set(self, at: float | None) -> None:
         """Call back with the time at `at`; `None`: not at all."""
         self._at = at
-        if at is None or (self._task is not None and self._sleeps_until <= at):
+        if at is None:
             return
-        if self._task is not None:
-            self._task.cancel()
+        if (pending := self._pending()) is not None:
+            if self._sleeps_until <= at:
+                return
+            pending.cancel()
         self._sleeps_until = at
         self._task = asyncio.create_task(self._wait(), name="timer")
 
     async def stop(self) -> None:
         """Forget it, and return when nothing is left."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        pending, self._task = self._pending(), None
+        if pending is not None:
+            pending.cancel()
+            await asyncio.gather(pending, return_exceptions=True)
+
+    def _pending(self) -> asyncio.Task[None] | None:
+        """Who sleeps in the running loop; an app may be used in one loop after another, and nobody comes back in the last one."""
+        task = self._task
+        return task if task is not None and task.get_loop() is asyncio.get_running_loop() else None
 
     async def _wait(self) -> None:
         while (at := self._at) is not None:

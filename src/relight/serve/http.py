@@ -66,7 +66,9 @@ class Request:
             await self.send({"type": "http.response.start", "status": status, "headers": [*headers, *self.extra]})
 
     async def piece(self, data: bytes) -> None:
-        """Send a piece, which must not be empty. Waits while the client is slower than we are."""
+        """Send a piece; waits while the client is slower than we are. An empty one is nothing: it would end a chunked body."""
+        if not data:
+            return
         if self.lane is not None and self.lane.is_free:
             self.lane.write(data)
         else:

@@ -47,7 +47,7 @@ class Pulse:
 
     def _look(self, now: float) -> None:
         for signs in self._open:
-            if now - signs.since >= self._every_s:
+            if signs.since + self._every_s <= now:  # added as for the timer: a difference may be rounded to less
                 signs.give(now)
         if self._open:
             self._timer.set(min(signs.since for signs in self._open) + self._every_s)
@@ -86,3 +86,5 @@ class SignsOfLife:
         if self._giving is not None:
             self._giving.cancel()
             await asyncio.wait({self._giving})
+            if not self._giving.cancelled():
+                self._giving.exception()  # what went wrong with a sign is no matter of the answer

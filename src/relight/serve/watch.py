@@ -21,13 +21,18 @@ class Lookout:
 
     def __init__(self) -> None:
         self._new: set[Watch] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, watch: Watch) -> None:
         """Have it begin at the next look."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # an app may be used in one loop after another: what the last one left is over
+            self._loop, self._timer = loop, None
+            self._new.clear()
         self._new.add(watch)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER_S, self._look)
+            self._timer = loop.call_later(_LOOK_AFTER_S, self._look)
 
     def end(self, watch: Watch) -> None:
         """It is over."""
@@ -80,12 +85,13 @@ class Watch:
         loop = asyncio.get_running_loop()
         since, now = self._reply.sending_since, loop.time()
         if since is not None and now - since >= self._stalls_after_s:
-            self._end(ClientGone("client: did not read its answer for server.write_timeout"))
+            self._end(ClientGone("client: did not read its answer for server.write_timeout"), is_stalled=True)
             return
         self._later = loop.call_at((now if since is None else since) + self._stalls_after_s, self._look_for_stall)
 
-    def _end(self, reason: ClientGone) -> None:
-        # Servers say that a client is gone also when it has got everything: a reply that has ended is left alone.
-        if self._inside is not None and self._reason is None and not self._reply.is_ended:
+    def _end(self, reason: ClientGone, *, is_stalled: bool = False) -> None:
+        # Servers say that a client is gone also when it has got everything: a reply that has ended is left alone, unless its
+        # last bytes do not get out.
+        if self._inside is not None and self._reason is None and (is_stalled or not self._reply.is_ended):
             self._reason = reason
             self._inside.cancel()

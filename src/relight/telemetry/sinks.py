@@ -45,6 +45,7 @@ class JsonLines:
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
         self._waiting: list[bytes] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._flush: asyncio.TimerHandle | None = None
         self._second = (0, "")
 
@@ -52,12 +53,7 @@ class JsonLines:
         it = interaction
         fields = {**_trace(it), "opened": {"id": it.id, "service": it.origin.service}}
         self._waiting.append(self._encoded("DEBUG", it.wall, f"opened {it.id}", fields))
-        if self._flush is None:
-            try:
-                # Not put off by what is written before: a timer for each request would cost more than one too many.
-                self._flush = asyncio.get_running_loop().call_later(self._WAIT_S, self._write_waiting)
-            except RuntimeError:  # no loop, nobody who would come back
-                self._write_out()
+        self._write_soon()
 
     def closed(self, record: Record) -> None:
         it = record.interaction
@@ -80,6 +76,17 @@ class JsonLines:
     def _line(self, severity: str, wall: float, message: str, fields: dict[str, Any]) -> None:
         self._waiting.append(self._encoded(severity, wall, message, fields))
         self._write_out()
+
+    def _write_soon(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # no loop, nobody who would come back
+            self._write_out()
+            return
+        # Not put off by what is written before: a timer for each request would cost more than one too many. That of a loop
+        # which has ended never comes.
+        if self._flush is None or loop is not self._loop:
+            self._loop, self._flush = loop, loop.call_later(self._WAIT_S, self._write_waiting)
 
     def _write_waiting(self) -> None:
         self._flush = None
