@@ -257,7 +257,7 @@ async def test_unknown_script_key_is_a_400_that_lists_the_keys(house: House) -> 
     client.ask("bogus=1")
     status, body = await client.answer()
     assert status == 400
-    assert "known keys: args, cached, chunk" in body["error"]["message"]
+    assert "known keys: args, blind, cached, chunk" in body["error"]["message"]
     assert await client.rest() == b""
 
 

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from relight.clock import SystemClock
+from relight.serve.passing import Passing
+from relight.wire.dialect import Tap
+from relight.wire.openai import Chat
 from tests.serve.client import CHAT, MESSAGES, PATHS, RESPONSES, Call, Door, front_door, request_body
 from tests.serve.raw import raw_door
 
@@ -96,6 +99,22 @@ async def test_heartbeat_waits_while_half_an_event_is_out(tmp_path: Path) -> Non
             await door.advance(5)
         assert call.body.startswith(whole)
         assert b'"choices":[]' in call.body[len(whole) :]
+        await reply.end()
+
+
+async def test_nothing_follows_the_last_event_however_long_the_stream_stays_open(tmp_path: Path) -> None:
+    async with front_door(tmp_path, server={"heartbeat": "5s"}) as door:
+        await door.awake()
+        whole = await door.direct("text=one")
+        call = Call()
+        reply = _reply(door, call)
+        passing = Passing(door.app.front.open(reply._request), reply, Tap(Chat(), stream=True), None)
+        async with reply.signs_of_life("toy"):
+            for event in whole.split(b"\n\n")[:-1]:
+                await reply.chunk(passing.through(event + b"\n\n"))
+            await door.advance(60)
+        assert whole.endswith(b"data: [DONE]\n\n")
+        assert call.body == whole
         await reply.end()
 
 

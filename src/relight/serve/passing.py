@@ -24,6 +24,7 @@ class Passing(msgspec.Struct):
         it, passage = self.it, self.passage
         self.tap.feed(chunk)
         it.pieces += 1
+        self.reply.is_told = self.tap.is_done
         out = chunk if passage is None else passage.feed(chunk)
         if it.first_token_s is None and (self.tap.first_event_seen if passage is None else passage.has_content):
             it.first_token()

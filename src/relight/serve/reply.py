@@ -43,6 +43,8 @@ class Reply:
         """Loop time since when the client has been waited for; a `Watch` looks at it."""
         self.is_started = False
         self.is_ended = False
+        self.is_told = False
+        """Whether the last event is out, or on its way; the stream may stay open for a while behind it."""
         self.has_answer = False
         """Whether any of the answer itself is out: after that nobody else can give another."""
         self.tell_failure: Callable[[RelightError], bytes] = dialect.error_event
@@ -154,6 +156,8 @@ class Reply:
         """See `pulse.Audible`."""
         if self.sending_since is not None or self.is_ended:
             return  # the client has still to read what is there
+        if self.is_told:
+            return  # an event behind the last one is a fault to some clients
         with self._sending_a_sign():
             await self._begin()
             if self._boundary.is_between_events:

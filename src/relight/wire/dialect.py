@@ -103,8 +103,8 @@ class Tap:
     """
 
     __slots__ = (
-        *("_body", "_dialect", "_events", "_is_done", "_keep_text", "_marks", "_size", "_words"),
-        *("first_event_seen", "usage"),
+        *("_body", "_dialect", "_events", "_keep_text", "_marks", "_size", "_words"),
+        *("first_event_seen", "is_done", "usage"),
     )
 
     _MAX_BODY = 4 << 20
@@ -117,7 +117,8 @@ class Tap:
         self._body: list[bytes] = []
         self._size = 0
         self._words: list[str] = []
-        self._is_done = False
+        self.is_done = False
+        """Whether the stream has said that it is over, as those of chats do."""
         self.usage = Usage()
         self.first_event_seen = False
 
@@ -130,7 +131,7 @@ class Tap:
         events = self._events.feed(chunk)
         if not self.first_event_seen and events:
             self.first_event_seen = events.startswith(b"data:") or b"\ndata:" in events
-        self._is_done = self._is_done or b"[DONE]" in events
+        self.is_done = self.is_done or b"[DONE]" in events
         if self._keep_text or self._is_interesting(events):
             for payload in sse.payloads(events if self._keep_text else self._interesting_end(events)):
                 if self._keep_text or self._is_interesting(payload):
@@ -146,7 +147,7 @@ class Tap:
     @property
     def is_cut_short(self) -> bool:
         """Whether a chat stream has ended without a word on why: neither a finish reason, nor `[DONE]`, nor an error."""
-        return self._dialect.ends_with_a_reason and not (self._is_done or self.usage.finish or self.usage.error)
+        return self._dialect.ends_with_a_reason and not (self.is_done or self.usage.finish or self.usage.error)
 
     @property
     def text(self) -> str:
