@@ -67,17 +67,18 @@ def test_recurrent_model_answers_as_it_does_without_snapshots(tmp_path: Path) ->
         '[models.smol]\nsource = "file:mamba.gguf"\ncontext = 2048\nparallel = 1\n'
         '[prefixes]\ndir = "snapshots"\nlearn = false\n[weights]\ndir = "weights"\n'
     )
+    cook, thief = COOK * 3, THIEF * 3  # read in so little time, a shorter one would not be worth taking back
     plain = []
     with serve(file, "--port", "0") as served:
-        for system in (COOK, THIEF):
+        for system in (cook, thief):
             plain.append(post(served, "/v1/chat/completions", asked(system))["choices"][0]["message"])
             assert "restored_tokens" not in record(served, len(plain))
     assert plain[0] != plain[1]  # what it says hangs on what it was told
-    for name, system in (("cook", COOK), ("thief", THIEF)):
+    for name, system in (("cook", cook), ("thief", thief)):
         (tmp_path / f"{name}.json").write_text(json.dumps(asked(system)))
     assert [one["state"] for one in relight(tmp_path, "bake", "cook.json", "thief.json", "--json")] == ["made", "made"]
     with serve(file, "--port", "0") as served:
-        for number, system in enumerate((COOK, THIEF)):
+        for number, system in enumerate((cook, thief)):
             assert post(served, "/v1/chat/completions", asked(system))["choices"][0]["message"] == plain[number]
             told = record(served, number + 1)
             assert told["restored_tokens"] > 300
