@@ -11,10 +11,11 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout, web
+
+from relight.payload import payload
 
 Json = dict[str, Any]
 LONG = 600
@@ -144,7 +145,7 @@ class Broken:
         assert self._session is not None
         headers = {name: value for name, value in asked.headers.items() if name.lower() not in _HOP}
         async with self._session.request(
-            asked.method, self._behind + asked.path, data=_sent(asked.body), headers=headers
+            asked.method, self._behind + asked.path, data=payload(asked.body), headers=headers
         ) as found:
             kept = {name: value for name, value in found.headers.items() if name.lower() not in _HOP}
             kept = {name.lower(): value for name, value in kept.items()}
@@ -153,11 +154,6 @@ class Broken:
             sent = Sent(found.status, await found.read(), kept)
         sent = self._fault.sent(asked, sent)
         return web.Response(status=sent.status, body=sent.body, headers=sent.headers)
-
-
-def _sent(body: bytes) -> bytes | BytesIO:
-    """A small body leaves with its head; the library warns of large ones that are bytes."""
-    return body if len(body) < 1 << 20 else BytesIO(body)
 
 
 async def _stream(request: web.Request, status: int, headers: dict[str, str], parts: AsyncIterator[bytes]) -> web.StreamResponse:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from io import BytesIO
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -30,12 +29,12 @@ from relight.bridge.identity import HEADER, Token
 from relight.bridge.refusal import MOST_ERROR, is_suspect
 from relight.clock import Clock
 from relight.errors import ProviderTimeout, ProviderUnavailable, RelightError
+from relight.payload import payload
 from relight.values import format_duration
 
 _CONNECT_S: Final = 10.0
 _KEEP_ALIVE_S: Final = 30.0
 _STALE_S: Final = 1.0
-_PASSED_WHOLE: Final = 1 << 20
 _EXCERPT_S: Final = 5.0
 _HOP: Final = frozenset(
     {
@@ -182,12 +181,10 @@ class Upstream:
         if token is not None:
             headers = [(name, text) for name, text in headers if name.lower() != HEADER.lower()]
             headers.append((HEADER, f"Bearer {token.text}"))
-        body = asked.body
         return await self._opened().request(
             asked.method,
             URL(f"{self.url}{asked.target}", encoded=True),
-            # Larger ones are sent in pieces, between which others get their turn.
-            data=None if not body else body if len(body) < _PASSED_WHOLE else BytesIO(body),
+            data=payload(asked.body) if asked.body else None,
             headers=headers,
             skip_auto_headers=_AUTOMATIC,
             timeout=ClientTimeout(total=None, connect=_CONNECT_S),

@@ -11,7 +11,6 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from io import BytesIO
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -20,13 +19,13 @@ import msgspec
 from relight.check.events import Chunk, json_object
 from relight.check.verdict import shown
 from relight.clock import Clock
+from relight.payload import payload
 from relight.values import Secret, format_bytes, format_duration
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
 USER_AGENT: Final = "relight-check"
-_PASSED_WHOLE: Final = 1 << 20
 """By this name a Relight server knows questions that come once, and learns nothing from them."""
 _MOST: Final = 4 << 20
 _STARRED: Final = "***"
@@ -201,8 +200,7 @@ class Line:
         async with self._session.request(
             request.method,
             request.url,
-            # The library warns of large bodies that are bytes: it would write them in one go. Small ones leave with their head.
-            data=request.body if request.body is None or len(request.body) < _PASSED_WHOLE else BytesIO(request.body),
+            data=None if request.body is None else payload(request.body),
             headers=request.headers,
             allow_redirects=False,
         ) as answer:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 from relight import __version__
 from relight.clock import Clock
+from relight.payload import payload
 from relight.providers.answer import Answer
 from relight.providers.failure import Failure, broken, not_http, silent, unreachable
 from relight.providers.refusal import parse, refusal
@@ -23,7 +23,6 @@ _ERROR_BODY_S: Final = 5.0
 # Shorter than routers remember an idle connection. That servers close theirs earlier is seen, or found out by asking.
 _KEEP_ALIVE_S: Final = 30.0
 _STALE_S: Final = 1.0
-_PASSED_WHOLE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +87,10 @@ class Attempt:
         from aiohttp import ClientTimeout
         from yarl import URL
 
-        target, body = self._target, request.body
+        target = self._target
         return await self._session.post(
             URL(target.address(request.path), encoded=True),
-            # Larger ones are sent in pieces, between which others get their turn.
-            data=body if len(body) < _PASSED_WHOLE else BytesIO(body),
+            data=payload(request.body),
             headers=target.headers(stream=request.stream),
             timeout=ClientTimeout(total=None, connect=target.connect_timeout_s),
             allow_redirects=False,
