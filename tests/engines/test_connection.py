@@ -216,6 +216,13 @@ async def test_answer_in_chunks_is_read_as_they_come(peer: Peer) -> None:
     await closed(asked)
 
 
+async def begun(asked: Exchange) -> asyncio.Future[bytes]:
+    """Somebody who waits for the next piece."""
+    reading = asyncio.ensure_future(asked.piece())
+    await asyncio.sleep(0)
+    return reading
+
+
 async def test_what_is_taken_at_once_is_not_returned_and_what_is_not_comes_in_its_order(peer: Peer) -> None:
     asked, end = await peer.ask(CHUNKED + b"5\r\nfirst\r\n")
     await asked.head()
@@ -229,8 +236,7 @@ async def test_what_is_taken_at_once_is_not_returned_and_what_is_not_comes_in_it
     news = asyncio.Event()
     asked.at_once = at_once
     assert await asked.piece() == b"first"  # it was there before anybody waited for it
-    reading = asyncio.ensure_future(asked.piece())
-    await asyncio.sleep(0)
+    reading = await begun(asked)
     end.send(b"6\r\nsecond\r\n")
     await news.wait()
     assert not reading.done()
@@ -253,8 +259,7 @@ async def test_pieces_that_come_in_one_reading_are_offered_as_one(peer: Peer) ->
         return True
 
     asked.at_once = at_once
-    reading = asyncio.ensure_future(asked.piece())
-    await asyncio.sleep(0)
+    reading = await begun(asked)
     end.send(b"".join(b"1\r\n%d\r\n" % number for number in range(10)) + b"0\r\n\r\n")
     assert await reading == b""
     assert offered == [b"0123456789"]
@@ -271,8 +276,7 @@ async def test_error_of_what_takes_at_once_is_raised_to_whoever_waits(peer: Peer
         raise kind("engine: said in its stream that it failed")
 
     asked.at_once = at_once
-    reading = asyncio.ensure_future(asked.piece())
-    await asyncio.sleep(0)
+    reading = await begun(asked)
     end.send(b"5\r\nhello\r\n" + ending)
     with pytest.raises(kind, match="said in its stream"):
         await reading
@@ -287,8 +291,7 @@ async def test_error_of_what_takes_at_once_is_not_undone_by_the_end_that_comes_b
         raise EngineFailed("engine: said in its stream that it failed")
 
     asked.at_once = at_once
-    reading = asyncio.ensure_future(asked.piece())
-    await asyncio.sleep(0)
+    reading = await begun(asked)
     asked.data_received(b"5\r\nhello\r\n")  # a loop may read twice before it lets anybody run
     asked.data_received(b"0\r\n\r\n")
     with pytest.raises(EngineFailed, match="said in its stream"):

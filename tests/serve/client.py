@@ -252,9 +252,16 @@ class Door:
 
     async def busy_slots(self) -> list[int]:
         """The numbers of the slots at work, asked of the engine itself."""
+        return [slot["id"] for slot in await self._at_work()]
+
+    async def decoded(self) -> list[int]:
+        """Tokens that each slot at work has said so far, asked of the engine itself."""
+        return [int(slot["next_token"][0]["n_decoded"]) for slot in await self._at_work()]
+
+    async def _at_work(self) -> list[dict[str, Any]]:
         asked = await exchange(self._socket(), "GET", "/slots")
         try:
-            return [slot["id"] for slot in json.loads(await asked.read()) if slot["is_processing"]]
+            return [slot for slot in json.loads(await asked.read()) if slot["is_processing"]]
         finally:
             asked.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -209,7 +208,7 @@ async def test_slow_client_pauses_the_engine_and_gets_every_byte_in_order(tmp_pa
         async def until_the_engine_waits() -> None:
             before, same_for = -1, 0
             while same_for < 30:
-                now = await _decoded(door)
+                now = max(await door.decoded(), default=0)
                 before, same_for = now, same_for + 1 if now == before else 0
             assert 0 < before < 60000
 
@@ -218,15 +217,6 @@ async def test_slow_client_pauses_the_engine_and_gets_every_byte_in_order(tmp_pa
         assert len(said) > 4 << 20
         assert same(said) == same(await asked.read(limit=1 << 30))
         asked.close()
-
-
-async def _decoded(door: Door) -> int:
-    asked = await exchange(door.engine.socket, "GET", "/slots")
-    try:
-        slots = json.loads(await asked.read())
-    finally:
-        asked.close()
-    return max((int(slot["next_token"][0]["n_decoded"]) for slot in slots if slot["is_processing"]), default=0)
 
 
 async def test_signs_of_life_and_pieces_that_pass_at_once_do_not_mix(tmp_path: Path) -> None:

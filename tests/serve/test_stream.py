@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -190,10 +189,10 @@ async def test_stalled_client_pauses_the_engine_and_keeps_memory_bounded(door: D
     call = door.ask("tokens=300000", stream=True, path=CHAT)
     await call.until_bytes(b'"content":')
     call.stall()
-    decoded, same_for = await _decoded(door), 0
+    decoded, same_for = max(await door.decoded()), 0
     while same_for < 50:  # each look takes the engine longer than a token does
         assert (await door.ask("text=quick").done()).status == 200
-        before, decoded = decoded, await _decoded(door)
+        before, decoded = decoded, max(await door.decoded())
         same_for = same_for + 1 if decoded == before else 0
     assert decoded < 100_000
     taken = len(call.body)
@@ -203,17 +202,6 @@ async def test_stalled_client_pauses_the_engine_and_keeps_memory_bounded(door: D
     call.leave()
     await call.done()
     await door.until_busy(0)
-
-
-async def _decoded(door: Door) -> int:
-    from relight.engines.connection import exchange
-
-    asked = await exchange(door.engine.socket, "GET", "/slots")
-    try:
-        slots = json.loads(await asked.read())
-    finally:
-        asked.close()
-    return max(int(slot["next_token"][0]["n_decoded"]) for slot in slots if slot["is_processing"])
 
 
 async def test_client_that_reads_nothing_gives_its_slot_back(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
+from relight.check import USER_AGENT
 from relight.check.events import Chunk, json_object
 from relight.check.verdict import shown
 from relight.clock import Clock
@@ -25,7 +26,6 @@ from relight.values import Secret, format_bytes, format_duration
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
-USER_AGENT: Final = "relight-check"
 """By this name a Relight server knows questions that come once, and learns nothing from them."""
 _MOST: Final = 4 << 20
 _STARRED: Final = "***"

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import structs
 
+from relight.check import USER_AGENT
 from relight.config.assistant import ASSISTANT
 from relight.config.mendings import CALLS
 from relight.decoding import NOT_JSON
@@ -40,8 +41,6 @@ _TOO_LARGE: Final = re.compile(r"input \((\d+) tokens\) is too large to process"
 _IN_STREAM: Final = "engine: said in its stream that it failed"
 _MOST_BYTES: Final = 64 << 20  # of an answer in one piece
 _HEADERS: Final = [(b"content-type", JSON)]
-_TRIAL: Final = "relight-check"
-"""What `relight check` calls itself: its questions come once, so nothing is learned from them."""
 
 
 class Answer(Protocol):
@@ -225,7 +224,8 @@ class Asking(msgspec.Struct):
 
     @property
     def _is_trial(self) -> bool:
-        return self.it.http.user_agent == _TRIAL
+        """Whether `relight check` asks."""
+        return self.it.http.user_agent == USER_AGENT
 
     async def _relay(self, served: Served, turn: Turn, prepared: Prepared) -> None:
         body = prepared.body if turn.slot is None or not served.pins_slots else _pin(prepared.body, turn.slot)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from relight.errors import BodyTooLarge, ClientGone, UnsupportedMedia
-from relight.serve.lane import lane_of
+from relight.serve.lane import Lane, lane_of
 from relight.values import format_bytes
 
 Scope = MutableMapping[str, Any]
@@ -30,8 +30,12 @@ class Request:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.extra: Headers = []
         """Headers that every answer to this request carries."""
-        self.lane = lane_of(self.method, send)
-        """The way out that needs no waiting, where there is one."""
+        self._lane = lane_of(self.method, send)
+
+    @property
+    def lane(self) -> Lane | None:
+        """The way out that needs no waiting, while there is one."""
+        return self._lane if self._lane is not None and self._lane.is_free else None
 
     @property
     def remote(self) -> str:
@@ -60,8 +64,8 @@ class Request:
 
     async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send status and headers; what they belong to comes in pieces."""
-        if self.lane is not None and self.lane.is_free:
-            self.lane.begin(status, [*headers, *self.extra])
+        if (lane := self.lane) is not None:
+            lane.begin(status, [*headers, *self.extra])
         else:
             await self.send({"type": "http.response.start", "status": status, "headers": [*headers, *self.extra]})
 
@@ -69,22 +73,22 @@ class Request:
         """Send a piece; waits while the client is slower than we are. An empty one is nothing: it would end a chunked body."""
         if not data:
             return
-        if self.lane is not None and self.lane.is_free:
-            self.lane.write(data)
+        if (lane := self.lane) is not None:
+            lane.write(data)
         else:
             await self.send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self) -> None:
         """Say that there are no more pieces."""
-        if self.lane is not None and self.lane.is_free:
-            self.lane.end()
+        if (lane := self.lane) is not None:
+            lane.end()
         else:
             await self.send({"type": "http.response.body", "body": b""})
 
     async def answer(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send a whole answer; a HEAD request gets everything but the body."""
-        if self.lane is not None and self.lane.is_free:
-            self.lane.answer(status, [*headers, *self.extra], body)
+        if (lane := self.lane) is not None:
+            lane.answer(status, [*headers, *self.extra], body)
             return
         length = (b"content-length", str(len(body)).encode())
         await self.send({"type": "http.response.start", "status": status, "headers": [*headers, *self.extra, length]})

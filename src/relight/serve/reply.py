@@ -92,8 +92,7 @@ class Reply:
     def pass_on(self, data: bytes, through: Callable[[bytes], bytes]) -> bool:
         """As `chunk` what `through` makes of `data`, at once; false, with nothing done, where somebody would have to wait: the
         stream has not begun, its client does not keep up, or something else is being sent."""
-        lane = self._request.lane
-        if lane is None or self._sign is not None or not self.is_started or not lane.is_free:
+        if self._sign is not None or not self.is_started or (lane := self._request.lane) is None:
             return False
         if out := through(data):
             self._note_life(out)
