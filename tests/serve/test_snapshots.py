@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from bench.gemma import NotHad, gemma
 
+from relight.check import USER_AGENT
 from tests.serve.process import Served, serve, weights_of
 
 pytestmark = pytest.mark.real
@@ -60,14 +61,15 @@ def relight(folder: Path, *words: str, code: int = 0) -> Any:
     return json.loads(done.stdout) if "--json" in words else done.stdout + done.stderr
 
 
-def post(served: Served, path: str, body: dict[str, Any]) -> Any:
-    return exchange(served, path, body)[0]
+def post(served: Served, path: str, body: dict[str, Any], **headers: str) -> Any:
+    return exchange(served, path, body, **headers)[0]
 
 
-def exchange(served: Served, path: str, body: dict[str, Any]) -> tuple[Any, str]:
-    """The answer, and the interaction that it was."""
+def exchange(served: Served, path: str, body: dict[str, Any], **headers: str) -> tuple[Any, str]:
+    """The answer, and the interaction that it was; `user_agent="x"` is sent as `user-agent: x`."""
+    said = {name.replace("_", "-"): text for name, text in headers.items()}
     with served.connection() as connection:
-        connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+        connection.request("POST", path, json.dumps(body), {"content-type": "application/json", **said})
         answer = connection.getresponse()
         said = json.loads(answer.read())
     assert answer.status < 300, said
@@ -182,6 +184,17 @@ def test_shared_prefix_is_learned_in_a_quiet_moment_and_holds_no_words_of_users(
         assert told["restored_tokens"] > 200
         assert told["tokens"]["cached"] >= told["restored_tokens"] - 1
         assert told["tokens"]["prompt"] - told["restored_tokens"] >= 5
+
+
+def test_nothing_is_learned_from_what_relight_check_asks(tmp_path: Path) -> None:
+    with serve(config(tmp_path), "--port", "0") as served:
+        for agent, system in ((USER_AGENT, SYSTEM.replace("Rule", "Point")), ("laptop", SYSTEM)):
+            for question in ("What is a lamp?", "Who are you?"):
+                messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
+                post(served, "/v1/chat/completions", {"messages": messages, "max_tokens": 4}, user_agent=agent)
+        served.until(lambda: any("saved: learned" in line for line in served.lines))
+        served.stop()  # what is not saved yet is saved now
+    assert len(list((tmp_path / "snapshots").rglob("*.snapshot"))) == 1
 
 
 def test_recorded_prefixes_can_be_baked_and_hold_no_words_of_users(tmp_path: Path) -> None:
