@@ -16,9 +16,10 @@ from relight.errors import EngineFailed
 from relight.lifecycle.machine import Limits
 from relight.lifecycle.runner import Runner
 from relight.serve.front import Served
-from tests.providers.stand_in import Act, StandIn
+from tests.providers.stand_in import Act, End, StandIn
 from tests.serve.client import CHAT, MESSAGES, RESPONSES, Call, Door, front_door
-from tests.serve.cloud import LAST, event, piece, says, streams
+from tests.serve.cloud import LAST, begins, event, piece, says, streams
+from tests.serve.process import PATIENCE_S
 
 EMPTY = (piece(role="assistant", content=""), piece("stop"), LAST, event(b"[DONE]"))
 WORDS = (piece(role="assistant", content=""), piece(content="a word"), piece("stop"), LAST, event(b"[DONE]"))
@@ -150,3 +151,23 @@ async def test_answer_with_words_passes_byte_for_byte_and_is_not_asked_for_again
         call = await door.ask(stream=True).done()
     assert call.body == b"".join(WORDS)
     assert len(peer.seen) == 1
+
+
+async def test_client_hears_that_it_is_asked_again_for_as_long_as_that_takes(tmp_path: Path) -> None:
+    is_asked_again = asyncio.Event()
+
+    async def silent(end: End) -> None:
+        is_asked_again.set()
+        await begins()(end)
+
+    async with engine(tmp_path, streams(*EMPTY), silent) as (door, _):
+        every = float(door.app.front.config.server.heartbeat)
+        call = door.ask(stream=True)
+        async with asyncio.timeout(PATIENCE_S):
+            await is_asked_again.wait()
+        heard = len(call.parts)
+        await door.advance(3 * every)
+        assert len(call.parts) >= heard + 2
+        assert b"[DONE]" not in call.body
+        call.leave()
+        await call.done()

@@ -287,6 +287,7 @@ class Asking(msgspec.Struct):
             raise EngineFailed("engine: ended its stream before the answer was complete")
         if passage is not None:
             if passage.is_empty and (again := prepared.again()) is not None:
+                reply.is_told = False  # its end was held back
                 return again
             if rest := passage.finish():
                 await reply.chunk(rest)
