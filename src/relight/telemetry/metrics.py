@@ -38,21 +38,29 @@ class Histogram:
         return out
 
 
+def _counts() -> defaultdict[Any, int]:
+    return defaultdict(int)
+
+
+def _histograms() -> defaultdict[str, Histogram]:
+    return defaultdict(Histogram)
+
+
 @dataclass(slots=True)
 class Metrics:
     """Everything counted since the process started."""
 
-    requests: dict[tuple[str, str, str, str], int] = field(default_factory=lambda: defaultdict(int))
-    tokens: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    first_token: dict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
-    queue: dict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
-    cost_usd: dict[str, float] = field(default_factory=dict)
-    given_up: dict[tuple[str, str], int] = field(default_factory=dict)
-    wakes: dict[str, Histogram] = field(default_factory=dict)
-    engine_failures: dict[str, int] = field(default_factory=dict)
-    modes: dict[tuple[str, str], int] = field(default_factory=dict)
-    ratings: dict[str, int] = field(default_factory=dict)
-    mended: dict[tuple[str, str], int] = field(default_factory=dict)
+    requests: dict[tuple[str, str, str, str], int] = field(default_factory=_counts)
+    tokens: dict[tuple[str, str], int] = field(default_factory=_counts)
+    first_token: dict[str, Histogram] = field(default_factory=_histograms)
+    queue: dict[str, Histogram] = field(default_factory=_histograms)
+    cost_usd: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    given_up: dict[tuple[str, str], int] = field(default_factory=_counts)
+    wakes: dict[str, Histogram] = field(default_factory=_histograms)
+    engine_failures: dict[str, int] = field(default_factory=_counts)
+    modes: dict[tuple[str, str], int] = field(default_factory=_counts)
+    ratings: dict[str, int] = field(default_factory=_counts)
+    mended: dict[tuple[str, str], int] = field(default_factory=_counts)
 
     def count(self, record: Record) -> None:
         """Add one closed interaction."""
@@ -65,27 +73,27 @@ class Metrics:
         if it.model:
             self.queue[it.model].observe(record.phases[Phase.QUEUE])
         if it.mode_by:
-            self.modes[it.mode, it.mode_by] = self.modes.get((it.mode, it.mode_by), 0) + 1
+            self.modes[it.mode, it.mode_by] += 1
         if it.cost_usd is not None:
-            self.cost_usd[it.model] = self.cost_usd.get(it.model, 0.0) + it.cost_usd
+            self.cost_usd[it.model] += it.cost_usd
         for one in it.given_up:
-            self.given_up[one["model"], one["error"]] = self.given_up.get((one["model"], one["error"]), 0) + 1
+            self.given_up[one["model"], one["error"]] += 1
         for what, number in it.mended.items():
-            self.mended[it.model, what] = self.mended.get((it.model, what), 0) + number
+            self.mended[it.model, what] += number
         if it.first_token_s is not None:
             self.first_token[it.model].observe(it.first_token_s)
 
     def woke(self, model: str, seconds: float) -> None:
         """Add one completed wake."""
-        self.wakes.setdefault(model, Histogram()).observe(seconds)
+        self.wakes[model].observe(seconds)
 
     def rated(self, rating: str) -> None:
         """Add one rating of an answer."""
-        self.ratings[rating] = self.ratings.get(rating, 0) + 1
+        self.ratings[rating] += 1
 
     def engine_failed(self, model: str) -> None:
         """Add one engine that failed to start or died."""
-        self.engine_failures[model] = self.engine_failures.get(model, 0) + 1
+        self.engine_failures[model] += 1
 
 
 def exposition(metrics: Metrics, engines: dict[str, dict[str, Any]]) -> tuple[bytes, str]:
