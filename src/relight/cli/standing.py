@@ -113,11 +113,12 @@ def points(agent: Agent, receipt: Receipt, found: Installed, named: str | None =
 
     `named` is an address that somebody named: there a key may go in the clear.
     """
-    again = _again(agent, receipt)
+    is_here = receipt.url == listens_here()
+    again = _again(agent, receipt, is_here=is_here)
     yield _settings(receipt, again)
     variable = receipt.key_variable or KEY_VARIABLE
     told = listing(receipt.url, variable, is_named=named == receipt.url)
-    yield _service(told, receipt)
+    yield _service(told, receipt, is_here=is_here)
     yield _key(told, receipt, variable, again)
     model = next((one for one in told.models or () if one.name == receipt.model), None)
     yield _model(told, model, agent, receipt)
@@ -130,11 +131,11 @@ def points(agent: Agent, receipt: Receipt, found: Installed, named: str | None =
     )
 
 
-def _again(agent: Agent, receipt: Receipt) -> str:
-    """The command that connects it as it was."""
+def _again(agent: Agent, receipt: Receipt, *, is_here: bool) -> str:
+    """The command that connects it as it was; `is_here`: the service is that of this folder."""
     scope = "" if receipt.scope is Scope.USER else f" --scope {receipt.scope.value}"
     slim = " --slim" if receipt.is_slim else ""
-    url = "" if receipt.url == listens_here() else f" --url {quote(receipt.url)}"
+    url = "" if is_here else f" --url {quote(receipt.url)}"
     key = f" --key-variable {quote(variable)}" if (variable := receipt.key_variable or KEY_VARIABLE) != KEY_VARIABLE else ""
     return f"relight connect {agent.slug}{scope}{slim}{url} --model {quote(receipt.model)}{key}"
 
@@ -154,11 +155,11 @@ def _settings(receipt: Receipt, again: str) -> Point:
     )
 
 
-def _service(told: Listing, receipt: Receipt) -> Point:
+def _service(told: Listing, receipt: Receipt, *, is_here: bool) -> Point:
     # Who asks for a key has answered.
     if told.models is not None or told.wants_key:
         return Point(about="service", holds=Holds.PASS, seen=f"{receipt.url} answers")
-    start = "relight serve" if receipt.url == listens_here() else f"relight check {quote(receipt.url)}"
+    start = "relight serve" if is_here else f"relight check {quote(receipt.url)}"
     return Point(about="service", holds=Holds.FAIL, seen=f"{receipt.url} {told.why}", next=start)
 
 
@@ -219,6 +220,3 @@ def _context(model: Candidate | None, receipt: Receipt, again: str) -> Point:
 def next_of(found: list[Point]) -> str | None:
     """The command to run next: that of the first point that does not hold."""
     return next((point.next for point in found if point.holds is Holds.FAIL and point.next), None)
-
-
-__all__ = ["Holds", "Link", "Point", "State", "links", "listens_here", "next_of", "points", "worst"]
