@@ -43,24 +43,27 @@ class Template:
         self._name, self._model = name, model
         self._folder, self._weights_dir = folder, weights_dir
         self._note = note
-        self._said: Shown | None = None
+        self._known: Shown | None = None
 
     def shown(self) -> Shown | None:
         """What it shows, as well as that is known by now."""
-        return self._said or shown_of(self._name, self._model, self._folder, self._weights_dir)
+        if self._known is None:
+            self._known = shown_of(self._name, self._model, self._folder, self._weights_dir)
+        return self._known
 
     async def ask(self, address: Address) -> None:
         """Have the engine that has just woken say so."""
-        if given(self._model.args) == "":
-            return  # it uses no template, whatever it says of the one that it has
-        if self._model.engine is not EngineKind.LLAMA_CPP or (said := await told(address)) is None:
+        # Where it is given none it uses none, whatever it says of the one that it has.
+        if self._model.engine is not EngineKind.LLAMA_CPP or given(self._model.args) == "":
+            return
+        if (said := await told(address)) is None:
             return
         if (expected := self.shown()) is not None and said != expected:
             self._note(
                 f"{self._name}: its template shows {_words(said)}, as the engine found out; by its text it was taken to show "
                 f"{_words(expected)}: what was baked for it may not be found"
             )
-        self._said = said
+        self._known = said
 
 
 def shown_of(name: str, model: Model, folder: Path, weights_dir: Path) -> Shown | None:

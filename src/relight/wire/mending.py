@@ -268,13 +268,16 @@ def tell_tools(request: Fields, needs: Needs, counts: dict[str, int]) -> bool:
 
     Behind `strip_system`: what is stripped or pinned is the client's own text.
     """
-    if needs.shown is None or TOOLS not in needs.mends or not (_has_tools(request) or _has_calls(request)):
+    if needs.shown is None or TOOLS not in needs.mends or not _speaks_of_tools(request):
         return False
-    shown, messages = needs.shown(), says(request, "messages")
-    if shown is None or shown.tools or not isinstance(messages, list):
+    shown = needs.shown()
+    if shown is None or shown.tools:
+        return False
+    messages = says(request, "messages")
+    if not isinstance(messages, list):
         return False
     told = messages if shown.calls else with_calls(messages)
-    if _has_tools(request) and bytes(request.get("tool_choice", b"")) != b'"none"':
+    if says(request, "tools") and bytes(request.get("tool_choice", b"")) != b'"none"':
         told = with_tools(told, bytes(request["tools"]))
     if changed := told != messages:
         _put(request, "messages", told)
@@ -285,12 +288,9 @@ def tell_tools(request: Fields, needs: Needs, counts: dict[str, int]) -> bool:
     return changed
 
 
-def _has_tools(request: Fields) -> bool:
-    return bool(says(request, "tools"))
-
-
-def _has_calls(request: Fields) -> bool:
-    return b'"tool' in bytes(request.get("messages", b""))
+def _speaks_of_tools(request: Fields) -> bool:
+    """Whether there may be tools, or calls of some; told without reading what may be long."""
+    return bytes(request.get("tools", b"null")) not in (b"null", b"[]") or b'"tool' in bytes(request.get("messages", b""))
 
 
 def _without(text: str, patterns: tuple[re.Pattern[str], ...]) -> str:

@@ -34,8 +34,6 @@ _HOW: Final = (
 )
 _MARKS: Final = re.compile(r"<(/?)(tools|tool_call|tool_response)>")
 _SAID: Final = ("name", "description", "parameters")
-
-
 _MOST_KEPT: Final = 1 << 18  # bytes of tools whose words are remembered
 
 
